@@ -1,0 +1,31 @@
+"""Zero-shot anomaly detection for medical scans: `detect` gives the lesions of one scan, `load_detector` the model.
+
+Research use, not a medical device.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from medzsad.version import __version__
+
+if TYPE_CHECKING:
+    from medzsad.pipeline import detect, load_detector
+    from medzsad.scan.records import Scan
+    from medzsad.volume.records import CaseResult, Lesion
+
+__all__ = ["CaseResult", "Lesion", "Scan", "__version__", "detect", "load_detector"]
+
+_HOME = {
+    "CaseResult": "medzsad.volume.records",
+    "Lesion": "medzsad.volume.records",
+    "Scan": "medzsad.scan.records",
+    "detect": "medzsad.pipeline",
+    "load_detector": "medzsad.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Public names are imported when first used, so that `medzsad --help` does not wait for torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'medzsad' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

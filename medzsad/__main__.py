@@ -1,0 +1,5 @@
+"""`python -m medzsad` is `medzsad`."""
+
+from medzsad.cli import main
+
+main()

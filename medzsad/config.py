@@ -1,0 +1,125 @@
+"""What a run can be told: one model, equal to the flags of `medzsad run` and to the keys of configs/run.yaml."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medzsad.errors import ConfigError
+
+Axis = Literal["acquisition", "axial", "coronal", "sagittal"]
+ResizeRule = Literal["fit", "stretch"]
+ScoreDtype = Literal["float32", "float16-scaled"]
+Precision = Literal["float32", "bfloat16"]
+
+UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class RunConfig(BaseModel):
+    """Options of `medzsad run`; the resolved values are written into every report.
+
+    Attributes:
+        weights: Name of installed weights (`medzsad weights list`) or path of a weights file.
+        clip_weights: File with the CLIP tower, for weights that do not bring their own.
+        class_name: Word for the organ in the prompts; None takes the one stored with the weights.
+        modality: Overrides the modality of the file ("CT", "MR", ...); NIfTI does not carry one.
+        axis: Which slices are scored; `acquisition` takes those with the best in-plane resolution.
+        window: "auto", a preset such as "lung" (see `medzsad.slices.window`), or "LOW,HIGH" in units of the scan.
+        resize: `fit` keeps millimetres true and pads; `stretch` fills the square, as in the papers.
+        samples: Prompt samples per slice; None takes the number stored with the weights.
+        seed: Seed of the prompt samples, which all slices share.
+        threshold: Score from which a voxel belongs to a lesion; None takes the calibrated one of the weights.
+        smooth_mm: Standard deviation of a Gaussian over the scores, in millimetres; 0 for none.
+        min_volume_mm3: Components smaller than this are dropped from the mask.
+        series: Only these series: SeriesInstanceUID, its beginning, SeriesNumber, or case name.
+        frame: Which frame of 4D data is scored.
+        all_frames: Score every frame of 4D data as a case of its own.
+        allow_irregular: Score tilted, gapped and short series slice by slice instead of refusing them.
+        min_slices: Fewest slices of a DICOM series that count as a stack.
+        max_voxels: Largest number of voxels of one scan; larger ones are refused before memory is taken.
+        max_archive_bytes: Largest unpacked size of one archive.
+        score_dtype: How score.nii.gz stores its values.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: Arithmetic of the model; float32 is the reference.
+        batch_size: Slices scored at once; does not change the results. Halved by itself when memory runs out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str = "medzsad-mini"
+    clip_weights: Path | None = None
+    class_name: str | None = None
+    modality: str | None = None
+    axis: Axis = "acquisition"
+    window: str = "auto"
+    resize: ResizeRule = "fit"
+    samples: int | None = Field(default=None, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0)
+    threshold: UnitInterval | None = None
+    smooth_mm: float = Field(default=0.0, ge=0.0, le=100.0)
+    min_volume_mm3: float = Field(default=0.0, ge=0.0)
+    series: tuple[str, ...] = ()
+    frame: int | None = Field(default=None, ge=0)
+    all_frames: bool = False
+    allow_irregular: bool = False
+    min_slices: int = Field(default=4, ge=1)
+    max_voxels: int = Field(default=1_000_000_000, ge=1)
+    max_archive_bytes: int = Field(default=16 * 1024**3, ge=1)
+    score_dtype: ScoreDtype = "float32"
+    device: str = "auto"
+    precision: Precision = "float32"
+    batch_size: int = Field(default=8, ge=1, le=4096)
+
+
+# These choose cases, limits or speed; none of them changes what a case's files hold.
+_NOT_IN_KEY = frozenset({"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size"})
+
+
+def result_options(config: RunConfig) -> dict[str, Any]:
+    """The options that change a case's files, as plain JSON values; part of the key under which a case is done."""
+    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY))
+
+
+def make_config(options: Mapping[str, Any], where: str = "options") -> RunConfig:
+    """A checked RunConfig from plain values.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest known one is named) or a value is out of range.
+    """
+    known = list(RunConfig.model_fields)
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}."
+            raise ConfigError(f"{where}: unknown key '{key}'.{hint}")
+    try:
+        config = RunConfig.model_validate(dict(options))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{where}: {problems}.") from None
+    if config.frame is not None and config.all_frames:
+        raise ConfigError(f"{where}: 'frame' and 'all_frames' exclude each other; give one of them.")
+    return config
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, unchecked.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.__class__.__name__}.") from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{path} is not valid YAML: {first}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}.")
+    return values
