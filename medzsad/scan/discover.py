@@ -1,0 +1,211 @@
+"""Which scans there are under the given paths, each with a verdict; only headers are read."""
+
+import filecmp
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medzsad.errors import ConfigError, ReasonCode, RefusedError
+from medzsad.scan.guard import refusing
+from medzsad.scan.headers import FileHeader, looks_like_dicom, read_header
+from medzsad.scan.itk import peek_itk
+from medzsad.scan.names import file_case_name, unique_names
+from medzsad.scan.nifti import peek_nifti
+from medzsad.scan.peek import Peek, chosen_frames
+from medzsad.scan.picture import peek_picture
+from medzsad.scan.records import Candidate, ReadLimits, SourceKind
+from medzsad.scan.series import common_folder, group_by_series, judge_series
+from medzsad.scan.walk import Found, walk
+
+_ENDINGS: dict[str, SourceKind] = {
+    ".nii": "nifti", ".nii.gz": "nifti", ".hdr": "nifti",
+    ".nrrd": "itk", ".nhdr": "itk", ".mha": "itk", ".mhd": "itk",
+    ".png": "picture", ".jpg": "picture", ".jpeg": "picture", ".tif": "picture", ".tiff": "picture", ".bmp": "picture",
+    ".dcm": "dicom", ".dicom": "dicom",
+}  # fmt: skip
+_PEEK: dict[SourceKind, Callable[[Path, str, ReadLimits], Peek]] = {
+    "nifti": peek_nifti,
+    "itk": peek_itk,
+    "picture": peek_picture,
+}
+_FORMATS = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, zip or tar"
+
+
+def discover(
+    paths: Sequence[Path],
+    *,
+    limits: ReadLimits,
+    series: Sequence[str] = (),
+    frame: int | None = None,
+    all_frames: bool = False,
+    unpack_dir: Path | None = None,
+) -> list[Candidate]:
+    """Every series and every file under the paths, eligible or refused, in a fixed order.
+
+    Args:
+        paths: Folders (searched recursively), files and archives.
+        limits: What reading may cost and tolerate.
+        series: Keep only these: SeriesInstanceUID or its beginning, SeriesNumber, or case name.
+        frame: Index along the fourth axis, for files that have one.
+        all_frames: Whether each index along the fourth axis becomes a candidate.
+        unpack_dir: Where archives are unpacked to; they are refused without it.
+
+    Raises:
+        ConfigError: A path does not exist, or `series` names nothing that is there.
+    """
+    candidates: list[Candidate] = []
+    headers: list[tuple[FileHeader, Found]] = []
+    for found in walk(paths, limits, unpack_dir):
+        try:
+            if found.refusal is not None:
+                raise found.refusal
+            kind = _kind(found)
+            if kind == "dicom":
+                headers.append((read_header(found.path, found.label), found))
+            elif kind is not None:
+                candidates += _file_candidates(found, kind, limits, frame, all_frames)
+        except RefusedError as error:
+            if not _only_resembles_dicom(found):
+                candidates.append(_refused(found, error))
+    candidates += _dicom_candidates(headers, limits, frame, all_frames)
+    candidates.sort(key=lambda candidate: (candidate.label, candidate.name))
+    labels = [candidate.label for candidate in candidates]
+    names = unique_names([candidate.name for candidate in candidates], labels)
+    named = [replace(candidate, name=name) for candidate, name in zip(candidates, names, strict=True)]
+    return _selected(named, series) if series else named
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def _only_resembles_dicom(found: Found) -> bool:
+    """Whether a file in a folder merely begins like DICOM without preamble: then it is none of ours."""
+    if found.explicit or found.refusal is not None or _ending(found.path) in _ENDINGS:
+        return False
+    try:
+        return not looks_like_dicom(found.path, need_preamble=True)
+    except OSError:
+        return False
+
+
+def _kind(found: Found) -> SourceKind | None:
+    """The format of a file, None if it is none of ours and lies in a folder.
+
+    Raises:
+        RefusedError: The file is empty, unreadable, or unknown and named explicitly.
+    """
+    path, kind = found.path, _ENDINGS.get(_ending(found.path))
+    with refusing(found.label, problem="cannot be opened"):
+        if not path.is_file():
+            raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is not a file. Leave it out.")
+        if path.stat().st_size == 0 and (kind or found.explicit):
+            raise RefusedError(ReasonCode.FILE_EMPTY, f"{found.label} is empty (0 bytes). Fetch it again.")
+        is_dicom = looks_like_dicom(path, need_preamble=kind not in (None, "dicom"))
+        is_header = _ending(path) != ".hdr" or _is_analyze_header(path)
+    if is_dicom or kind == "dicom":
+        return "dicom"
+    if kind is not None and is_header:
+        return kind
+    if _ending(path) == ".img" and path.with_suffix(".hdr").is_file():
+        return "nifti" if found.explicit else None  # in a folder the header file stands for the pair
+    if found.explicit:
+        raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is none of {_FORMATS}. Convert it first.")
+    return None
+
+
+def _is_analyze_header(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    return 348 in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+
+
+def _file_candidates(
+    found: Found, kind: SourceKind, limits: ReadLimits, frame: int | None, all_frames: bool
+) -> list[Candidate]:
+    peek = _PEEK[kind](found.path, found.label, limits)
+    base = Candidate(
+        name=file_case_name(found.path.name),
+        kind=kind,
+        files=(found.path,),
+        label=found.label,
+        modality=peek.modality,
+        shape=peek.shape,
+        spacing_mm=peek.spacing_mm,
+    )
+    if peek.frames == 1:
+        return [base]
+    try:
+        frames = chosen_frames(found.label, peek.frames, frame, all_frames)
+    except RefusedError as error:
+        return [replace(base, code=error.code, reason=str(error))]
+    return [replace(base, name=f"{base.name}-f{n:03d}", frame=n) for n in frames]
+
+
+def _dicom_candidates(
+    headers: Sequence[tuple[FileHeader, Found]], limits: ReadLimits, frame: int | None, all_frames: bool
+) -> list[Candidate]:
+    found_of = {header.file: found for header, found in headers}
+    images = [header for header, _ in headers if not header.is_directory]
+    candidates: list[Candidate] = []
+    for group in group_by_series(images).values():
+        kept = _without_copies(group)
+        label = _series_label([found_of[header.file] for header in kept])
+        candidates += judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
+    return candidates
+
+
+def _series_label(found: Sequence[Found]) -> str:
+    if len(found) == 1:
+        return found[0].label
+    folder = common_folder([Path("/", one.label) for one in found]).as_posix().lstrip("/")
+    return folder or common_folder([one.path for one in found]).name or found[0].label
+
+
+def _without_copies(headers: Sequence[FileHeader]) -> list[FileHeader]:
+    """The headers without files that are byte for byte copies of another one with the same SOPInstanceUID."""
+    kept: dict[str, list[FileHeader]] = {}
+    result: list[FileHeader] = []
+    for header in headers:
+        uid = header.slices[0].sop_instance_uid if header.slices else ""
+        same = kept.setdefault(uid, [])
+        if uid and any(filecmp.cmp(header.file, other.file, shallow=False) for other in same):
+            continue
+        same.append(header)
+        result.append(header)
+    return result
+
+
+def _selected(candidates: Sequence[Candidate], series: Sequence[str]) -> list[Candidate]:
+    chosen: set[int] = set()
+    for wish in series:
+        hits = {index for index, candidate in enumerate(candidates) if _matches(candidate, wish)}
+        if not hits:
+            there = "; ".join(_described(candidate) for candidate in candidates) or "nothing"
+            raise ConfigError(f"--series {wish} matches nothing. There is: {there}.")
+        chosen |= hits
+    return [candidates[index] for index in sorted(chosen)]
+
+
+def _matches(candidate: Candidate, wish: str) -> bool:
+    by_number = wish.isdecimal() and candidate.series_number == int(wish)
+    by_uid = "." in wish and (candidate.series_uid or "").startswith(wish)
+    return by_number or by_uid or wish in (candidate.name, candidate.series_uid)
+
+
+def _described(candidate: Candidate) -> str:
+    number = "" if candidate.series_number is None else f", SeriesNumber {candidate.series_number}"
+    uid = f", {candidate.series_uid}" if candidate.series_uid else ""
+    return f"{candidate.name} ({candidate.label}{number}{uid})"
+
+
+def _refused(found: Found, error: RefusedError) -> Candidate:
+    return Candidate(
+        name=file_case_name(found.path.name),
+        kind=_ENDINGS.get(_ending(found.path), "dicom"),
+        files=(found.path,),
+        label=found.label,
+        code=error.code,
+        reason=str(error),
+    )

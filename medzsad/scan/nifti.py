@@ -1,0 +1,142 @@
+"""One NIfTI or Analyze file -> Scan, through nibabel."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.geometry import FloatArray
+from medzsad.scan.guard import check_size, refusing
+from medzsad.scan.peek import Peek
+from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
+
+_RGB = ("R", "G", "B")
+
+
+def peek_nifti(path: Path, place: str, limits: ReadLimits) -> Peek:
+    """The grid of a NIfTI file by its header.
+
+    Raises:
+        RefusedError: FILE_UNREADABLE, SIZE_LIMIT or GEOMETRY_MISSING.
+    """
+    with refusing(place):
+        image = nib.load(path)
+        shape, frames = _grid_shape(image, place)
+        check_size(place, int(np.prod([int(n) for n in shape], dtype=object)), limits.max_voxels)
+        affine_ras, _ = _affine_ras(image, place)
+        spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
+    return Peek(shape=shape, spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])), frames=frames)
+
+
+def read_nifti(candidate: Candidate, limits: ReadLimits) -> Scan:
+    """The scan of one NIfTI file: voxels in the axis order of the file, scl_slope applied, acquisition axis unknown.
+
+    Raises:
+        RefusedError: FILE_UNREADABLE, SIZE_LIMIT, SERIES_4D or GEOMETRY_MISSING.
+    """
+    path, place = candidate.files[0], candidate.label
+    with refusing(place):
+        image = nib.load(path)
+        shape, frames = _grid_shape(image, place)
+        check_size(place, int(np.prod([int(n) for n in shape], dtype=object)), limits.max_voxels)
+        affine_ras, notes = _affine_ras(image, place)
+        if frames > 1 and (candidate.frame is None or not 0 <= candidate.frame < frames):
+            raise RefusedError(
+                ReasonCode.SERIES_4D,
+                f"{place} has {frames} frames. Choose one with --frame 0 to {frames - 1}, or --all-frames.",
+            )
+        voxels = _voxels(image, shape, candidate.frame if frames > 1 else None)
+    return Scan(
+        name=candidate.name,
+        voxels=voxels,
+        affine_ras=affine_ras,
+        modality=candidate.modality,
+        acquisition_axis=_slice_axis(image),
+        source=Source(
+            kind="nifti",
+            files=candidate.files,
+            nifti_header=image.header.copy() if isinstance(image, nib.Nifti1Pair) else None,
+            frame=candidate.frame,
+        ),
+        notes=notes,
+    )
+
+
+def _grid_shape(image: Any, place: str) -> tuple[tuple[int, int, int], int]:
+    if not isinstance(image, nib.AnalyzeImage):
+        raise RefusedError(
+            ReasonCode.FILE_UNREADABLE, f"{place} is {type(image).__name__}, not NIfTI. Convert it to NIfTI."
+        )
+    sides = [int(n) for n in image.shape]
+    if len(sides) < 2 or min(sides) < 1:
+        raise RefusedError(
+            ReasonCode.FILE_UNREADABLE,
+            f"{place} has the shape {tuple(sides)} by its header. Check it or fetch it again.",
+        )
+    sides += [1] * (3 - len(sides))
+    frames = int(np.prod(sides[3:], dtype=object)) if len(sides) > 3 else 1
+    return (sides[0], sides[1], sides[2]), frames
+
+
+def _voxels(image: Any, shape: tuple[int, int, int], frame: int | None) -> Any:
+    proxy = image.dataobj
+    extra = [int(n) for n in image.shape[3:]]
+    if extra:
+        index = np.unravel_index(frame or 0, extra)
+        stored = np.asarray(proxy[(slice(None),) * 3 + tuple(int(n) for n in index)])
+    else:
+        named = image.get_data_dtype().names
+        stored = np.asarray(proxy) if named else image.get_fdata(dtype=np.float32, caching="unchanged")
+    if stored.dtype.names:
+        if not set(_RGB) <= set(stored.dtype.names):
+            raise TypeError
+        return np.stack([stored[channel] for channel in _RGB], axis=-1).reshape(*shape, 3).astype(np.float32)
+    if np.iscomplexobj(stored):
+        raise TypeError
+    with np.errstate(all="ignore"):
+        return np.asarray(stored, np.float32).reshape(shape)
+
+
+def _affine_ras(image: Any, place: str) -> tuple[FloatArray, tuple[str, ...]]:
+    affine = np.asarray(image.affine, np.float64)
+    notes: tuple[str, ...] = ()
+    if isinstance(image, nib.Nifti1Pair):
+        header = image.header
+        sform, qform = int(header["sform_code"]), int(header["qform_code"])
+        if sform > 0 and qform > 0:
+            notes = _disagreement(header.get_sform(), header, image.shape)
+        elif sform <= 0 and qform <= 0:
+            notes = ("Neither sform nor qform is set: orientation is unknown, pixdim gives the spacing.",)
+    elif isinstance(image, nib.AnalyzeImage):
+        notes = ("Analyze format: left and right are not certain.",)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or sizes.min() < 1e-6 or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-3:
+        raise RefusedError(
+            ReasonCode.GEOMETRY_MISSING,
+            f"{place} has an affine that spans no volume (column lengths {np.array2string(sizes, precision=4)})."
+            " Set a valid sform or qform.",
+        )
+    return affine, notes
+
+
+def _disagreement(sform: FloatArray, header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """A note on how far sform and qform are apart at the corners of the grid."""
+    try:
+        qform = header.get_qform()
+    except ValueError:
+        return ("The qform is damaged; the sform is used.",)
+    sides = np.array([*shape[:3], 1, 1][:3]) - 1
+    corners = np.array([[*(np.array(bits) * sides), 1.0] for bits in np.ndindex(2, 2, 2)])
+    apart_mm = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
+    if apart_mm <= 0.01 * float(np.linalg.norm(sform[:3, :3], axis=0).min()) + 1e-3:
+        return ()
+    return (f"sform and qform disagree by up to {apart_mm:.2f} mm; the sform is used.",)
+
+
+def _slice_axis(image: Any) -> int | None:
+    if not isinstance(image, nib.Nifti1Pair):
+        return None
+    axis = image.header.get_dim_info()[2]
+    return None if axis is None or axis > 2 else int(axis)

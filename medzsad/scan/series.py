@@ -1,0 +1,211 @@
+"""From the headers of DICOM files to candidates: which series there are, and whether each can be scored."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.geometry import Stack
+from medzsad.scan.guard import check_size
+from medzsad.scan.headers import FileHeader, SliceHeader
+from medzsad.scan.irregular import slice_places
+from medzsad.scan.names import series_name
+from medzsad.scan.peek import chosen_frames
+from medzsad.scan.records import Candidate, ReadLimits
+from medzsad.scan.stacks import files_of, phases, stack_of, stands_alone, time_points
+
+
+def judge_series(
+    headers: Sequence[FileHeader],
+    label: str,
+    limits: ReadLimits,
+    *,
+    frame: int | None = None,
+    all_frames: bool = False,
+) -> list[Candidate]:
+    """The candidates that the files of one SeriesInstanceUID make, each with verdict and reason.
+
+    Args:
+        headers: All files with that SeriesInstanceUID.
+        label: What the user is shown as the place of the series.
+        limits: Size limit, fewest slices, and whether irregular stacks are let through.
+        frame: Frame to take from files with time points.
+        all_frames: Whether each time point becomes a candidate.
+    """
+    first = headers[0]
+    base = Candidate(
+        name=series_name(first.series_uid or label),
+        kind="dicom",
+        files=tuple(header.file for header in headers),
+        label=label,
+        series_uid=first.series_uid or None,
+        modality=first.modality,
+        series_number=first.series_number,
+    )
+    images = [header for header in headers if header.slices]
+    others = [header for header in headers if not header.slices]
+    candidates = [_not_an_image(base, others, bool(images))] if others else []
+    if any("LOCALIZER" in header.image_type for header in images):
+        message = f"{label} is a localizer (scout), not a scan. Leave it out."
+        return [*candidates, _refused(_with_files(base, images), ReasonCode.SERIES_LOCALIZER, message)]
+    alone = [header for header in images if stands_alone(header)]
+    stacked = [header for header in images if not stands_alone(header)]
+    for header in alone:
+        single = len(alone) == 1 and not stacked
+        one = _with_files(base if single else _apart(base, header), [header])
+        candidates += _judge_file(one, header, limits, frame, all_frames)
+    if stacked:
+        candidates += _judge_files(_with_files(base, stacked), stacked, limits)
+    return candidates
+
+
+def _judge_file(
+    base: Candidate, header: FileHeader, limits: ReadLimits, frame: int | None, all_frames: bool
+) -> list[Candidate]:
+    """A file that stands alone: one picture, a film, or an enhanced multi-frame image."""
+    if header.frames == 1:
+        return [_judge_slices(base, header.slices, header, limits)]
+    parts: list[Sequence[SliceHeader]]
+    if header.film or not header.slices[0].placed:
+        parts = [header.slices[:1]] * min(header.frames, 100_000)
+    else:
+        parts = list(time_points(header.slices))
+    if len(parts) == 1:
+        return [_judge_slices(base, parts[0], header, limits)]
+    try:
+        frames = chosen_frames(base.label, len(parts), frame, all_frames)
+    except RefusedError as error:
+        return [_refused(base, error.code, str(error))]
+    return [
+        _judge_slices(replace(base, name=f"{base.name}-f{n:03d}", frame=n), parts[n], header, limits) for n in frames
+    ]
+
+
+def _judge_files(base: Candidate, headers: Sequence[FileHeader], limits: ReadLimits) -> list[Candidate]:
+    """Files of one slice each that should make a stack."""
+    slices = [header.slices[0] for header in headers]
+    frames_of_reference = {header.frame_of_reference_uid for header in headers}
+    if len(frames_of_reference) > 1:
+        message = (
+            f"{base.label} mixes {len(frames_of_reference)} frames of reference, whose positions cannot be"
+            " compared. Put each into a folder of its own and name it."
+        )
+        return [_refused(base, ReasonCode.GEOMETRY_IRREGULAR, message)]
+    if limits.allow_irregular:
+        if not all(header.placed for header in slices):
+            return [
+                replace(
+                    _judge_slices(_with_files(_apart(base, header), [header]), header.slices, header, limits),
+                    reason="scored on its own, for its place in the patient is not given",
+                )
+                for header in headers
+            ]
+        parts = _parts(base, slices)
+        if len(parts) > 1:
+            return [_judge_slices(part, part_slices, headers[0], limits) for part, part_slices in parts]
+    return [_judge_slices(base, slices, headers[0], limits)]
+
+
+def _parts(base: Candidate, slices: Sequence[SliceHeader]) -> list[tuple[Candidate, list[SliceHeader]]]:
+    """The stacks that one series holds: orientations first, then phases."""
+    try:
+        stack = stack_of(slices, base.label)
+    except RefusedError:
+        return [(base, list(slices))]
+    split: list[tuple[str, str, list[SliceHeader]]] = []
+    if stack.code == ReasonCode.GEOMETRY_MIXED_ORIENTATION:
+        split = [
+            (f"-o{n}", f"orientation {n} of {len(stack.groups)}", [slices[index] for index in group])
+            for n, group in enumerate(stack.groups, start=1)
+        ]
+    elif stack.code == ReasonCode.GEOMETRY_DUPLICATE_POSITION:
+        split = [(f"-p{n}", value, part) for n, (value, part) in enumerate(phases(slices), start=1)]
+    if not split:
+        return [(base, list(slices))]
+    return [
+        deeper
+        for suffix, remark, part in split
+        for deeper in _parts(replace(base, name=base.name + suffix, reason=remark, files=files_of(part)), part)
+    ]
+
+
+def _judge_slices(base: Candidate, slices: Sequence[SliceHeader], header: FileHeader, limits: ReadLimits) -> Candidate:
+    first = slices[0]
+    try:
+        check_size(base.label, sum(one.rows * one.columns for one in slices), limits.max_voxels)
+        if not first.placed and len(slices) == 1 and (stands_alone(header) or limits.allow_irregular):
+            row_mm, column_mm = first.pixel_spacing_mm or (1.0, 1.0)
+            return replace(base, shape=(first.columns, first.rows, 1), spacing_mm=(column_mm, row_mm, 1.0))
+        stack = stack_of(slices, base.label, slice_thickness_mm=header.slice_thickness_mm)
+        row_mm, column_mm = first.pixel_spacing_mm
+        count = len(slices)
+        if stack.code in (ReasonCode.GEOMETRY_GAP, ReasonCode.GEOMETRY_IRREGULAR) and limits.allow_irregular:
+            count = slice_places(stack, base.label)[0][-1] + 1
+        base = replace(base, shape=(first.columns, first.rows, count), spacing_mm=(column_mm, row_mm, stack.spacing_mm))
+        return _verdict(base, stack, slices, header, limits)
+    except RefusedError as error:
+        return _refused(base, error.code, str(error))
+
+
+def _verdict(
+    base: Candidate, stack: Stack, slices: Sequence[SliceHeader], header: FileHeader, limits: ReadLimits
+) -> Candidate:
+    code, message = stack.code, f"{base.label}: {stack.message}"
+    severe = (
+        ReasonCode.GEOMETRY_MIXED_ORIENTATION,
+        ReasonCode.GEOMETRY_MISSING,
+        ReasonCode.GEOMETRY_DUPLICATE_POSITION,
+    )
+    too_few = len(slices) < limits.min_slices and not stands_alone(header)
+    if too_few and code not in severe:
+        code = ReasonCode.SERIES_TOO_FEW_SLICES
+        message = (
+            f"{base.label} has {len(slices)} of at least {limits.min_slices} slices. A part is probably missing."
+            " Use --allow-irregular to score what is there."
+        )
+    if code is None:
+        return base
+    if not limits.allow_irregular or code in severe[:2]:
+        return _refused(base, code, message)
+    through = f"let through: {message.partition(' Use --allow-irregular')[0]}"
+    return replace(base, reason="; ".join(part for part in (base.reason, through) if part))
+
+
+def _not_an_image(base: Candidate, headers: Sequence[FileHeader], apart: bool) -> Candidate:
+    candidate = _with_files(_apart(base, headers[0]) if apart else base, headers)
+    message = (
+        f"{base.label} holds no image that can be scored ({headers[0].sop_class_name[:64] or 'unknown'}). Leave it out."
+    )
+    return _refused(candidate, ReasonCode.NOT_AN_IMAGE, message)
+
+
+def _with_files(base: Candidate, headers: Sequence[FileHeader]) -> Candidate:
+    return replace(base, files=tuple(header.file for header in headers))
+
+
+def _apart(base: Candidate, header: FileHeader) -> Candidate:
+    uid = header.slices[0].sop_instance_uid if header.slices else ""
+    own = series_name(uid or header.file.name).removeprefix("series-")[:8]
+    return replace(base, name=f"{base.name}-{own}", label=f"{base.label}/{header.file.name}")
+
+
+def _refused(base: Candidate, code: ReasonCode, reason: str) -> Candidate:
+    return replace(base, code=code, reason=reason)
+
+
+def group_by_series(headers: Sequence[FileHeader]) -> dict[str, list[FileHeader]]:
+    """The headers by SeriesInstanceUID; a file without one is a group of its own."""
+    groups: dict[str, list[FileHeader]] = defaultdict(list)
+    for header in headers:
+        groups[header.series_uid or str(header.file)].append(header)
+    return dict(groups)
+
+
+def common_folder(files: Sequence[Path]) -> Path:
+    """The deepest folder that holds all files."""
+    parents = [file.parent for file in files]
+    common = parents[0]
+    while not all(parent.is_relative_to(common) for parent in parents):
+        common = common.parent
+    return common

@@ -1,0 +1,145 @@
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.archive import temporary_unpack_dir, unpack
+from medzsad.scan.discover import discover
+from medzsad.scan.reader import read_scan
+from medzsad.scan.records import ReadLimits
+from tests.phantoms import phantom_scan, values_in_world, write_dicom_series, write_nifti
+
+LIMITS = ReadLimits()
+
+
+def tar_with(path: Path, **fields: object) -> None:
+    info = tarfile.TarInfo(str(fields.pop("name", "a.nii")))
+    for key, value in fields.items():
+        setattr(info, key, value)
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(info, io.BytesIO(b"x" * info.size) if info.isfile() else None)
+
+
+def zip_with(path: Path, name: str, content: bytes = b"x", mode: int = 0o100644) -> None:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("good.nii", b"x")
+        archive.writestr(info, content)
+
+
+def encrypted_zip(path: Path) -> None:
+    zip_with(path, "a.nii", b"secret")
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(signature, at + 1)
+    path.write_bytes(content)
+
+
+def lying_zip(path: Path) -> None:
+    """Declares 10 bytes and holds 5 MB."""
+    zip_with(path, "a.nii", b"\0" * 5_000_000)
+    content = path.read_bytes()
+    path.write_bytes(content.replace((5_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+
+
+HOSTILE = {
+    "traversal.zip": (lambda p: zip_with(p, "../escaped.nii"), ReasonCode.ARCHIVE_UNSAFE),
+    "backslash.zip": (lambda p: zip_with(p, "..\\escaped.nii"), ReasonCode.ARCHIVE_UNSAFE),
+    "absolute.zip": (lambda p: zip_with(p, "/tmp/escaped.nii"), ReasonCode.ARCHIVE_UNSAFE),
+    "drive.zip": (lambda p: zip_with(p, "C:/escaped.nii"), ReasonCode.ARCHIVE_UNSAFE),
+    "link.zip": (lambda p: zip_with(p, "a.nii", b"/etc/passwd", 0o120777), ReasonCode.ARCHIVE_UNSAFE),
+    "bomb.zip": (lambda p: zip_with(p, "a.nii", b"\0" * 200_000_000), ReasonCode.ARCHIVE_UNSAFE),
+    "lying.zip": (lying_zip, ReasonCode.FILE_UNREADABLE),
+    "encrypted.zip": (encrypted_zip, ReasonCode.FILE_UNREADABLE),
+    "not.zip": (lambda p: p.write_bytes(b"PK no archive at all"), ReasonCode.FILE_UNREADABLE),
+    "not.tar.gz": (lambda p: p.write_bytes(b"\x1f\x8b no archive"), ReasonCode.FILE_UNREADABLE),
+    "empty.zip": (lambda p: p.write_bytes(b""), ReasonCode.FILE_EMPTY),
+    "traversal.tar.gz": (lambda p: tar_with(p, name="../../escaped.nii", size=1), ReasonCode.ARCHIVE_UNSAFE),
+    "symlink.tgz": (lambda p: tar_with(p, type=tarfile.SYMTYPE, linkname="/etc/passwd"), ReasonCode.ARCHIVE_UNSAFE),
+    "hardlink.tgz": (lambda p: tar_with(p, type=tarfile.LNKTYPE, linkname="/etc/passwd"), ReasonCode.ARCHIVE_UNSAFE),
+    "device.tgz": (lambda p: tar_with(p, type=tarfile.CHRTYPE), ReasonCode.ARCHIVE_UNSAFE),
+    "fifo.tgz": (lambda p: tar_with(p, type=tarfile.FIFOTYPE), ReasonCode.ARCHIVE_UNSAFE),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_archives_are_refused_whole_and_leave_nothing(tmp_path: Path, name: str) -> None:
+    make, code = HOSTILE[name]
+    scans, unpacked = tmp_path / "scans", tmp_path / "deep" / "unpacked"
+    scans.mkdir()
+    make(scans / name)
+    write_nifti(scans / "other.nii.gz", phantom_scan((12, 15, 9)))
+    refused, other = sorted(discover([scans], limits=LIMITS, unpack_dir=unpacked), key=lambda c: c.eligible)
+    assert (refused.code, refused.label) == (code, name)
+    assert refused.reason
+    assert other.eligible
+    assert not unpacked.exists() or not list(unpacked.iterdir())
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_unpacked_size_is_limited(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.nii").write_bytes(bytes(3_000_000))
+    if name == "a.zip":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.write(tmp_path / "x.nii", "x.nii")
+    else:
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(tmp_path / "x.nii", "x.nii")
+    with pytest.raises(RefusedError, match="limit is 2000000") as refused:
+        unpack(tmp_path / name, tmp_path / "out", name, 2_000_000)
+    assert refused.value.code == ReasonCode.ARCHIVE_UNSAFE
+    assert not (tmp_path / "out").exists()
+    unpack(tmp_path / name, tmp_path / "out", name, 3_000_000)
+    assert (tmp_path / "out/x.nii").stat().st_size == 3_000_000
+
+
+@pytest.mark.parametrize("kept", range(5, 100, 10))
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_truncated_archives_are_refused(tmp_path: Path, name: str, kept: int) -> None:
+    noise = np.random.default_rng(0).bytes(20_000)
+    if name == "a.zip":
+        zip_with(tmp_path / name, "a.nii", noise)
+    else:
+        (tmp_path / "a.nii").write_bytes(noise)
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            archive.add(tmp_path / "a.nii", "a.nii")
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * kept // 100])
+    (refused,) = discover([tmp_path / name], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert refused.code == ReasonCode.FILE_UNREADABLE
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_scans_in_an_archive_are_found_with_a_label_that_names_it(tmp_path: Path, kind: str) -> None:
+    import shutil
+
+    phantom = phantom_scan((20, 24, 6))
+    write_dicom_series(tmp_path / "in" / "kopf größe 1", phantom)
+    write_nifti(tmp_path / "in" / "a.nii.gz", phantom)
+    (tmp_path / "in" / "inner.zip").write_bytes(b"PK")
+    archive = Path(shutil.make_archive(str(tmp_path / "all"), kind, tmp_path / "in"))
+    with temporary_unpack_dir() as folder:
+        nifti, inner, dicom = discover([archive], limits=LIMITS, unpack_dir=folder)
+        assert nifti.label == f"{archive.name}/a.nii.gz"
+        assert dicom.label == f"{archive.name}/kopf größe 1"
+        assert inner.code == ReasonCode.ARCHIVE_UNSAFE
+        for candidate in (nifti, dicom):
+            values = values_in_world(read_scan(candidate, LIMITS), phantom.scan)
+            np.testing.assert_allclose(values, phantom.scan.voxels, atol=0.51)
+    assert not folder.exists()
+
+
+def test_without_a_folder_to_unpack_into_an_archive_is_refused(tmp_path: Path) -> None:
+    zip_with(tmp_path / "a.zip", "a.nii")
+    assert discover([tmp_path], limits=LIMITS)[0].code == ReasonCode.ARCHIVE_UNSAFE
