@@ -1,0 +1,137 @@
+"""One scan as a stack of slices: batches for the model on the way in, the scan's own grid on the way back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Orientation
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medzsad.config import Axis, ResizeRule
+from medzsad.scan.records import Scan
+from medzsad.slices.transforms import (
+    SlicePlan,
+    clip_normalize,
+    orientation,
+    plain_tensor,
+    plan_slices,
+    plane_transform,
+)
+from medzsad.slices.window import Window, resolve_window
+
+# A slice with less tissue than this share of its pixels is not scored.
+MIN_TISSUE_FRACTION = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStack:
+    """The slices of a scan.
+
+    Attributes:
+        plan: How the scan was cut.
+        window: What was applied.
+        size: Side of the square that the model sees, in pixels.
+        tissue: (S,) bool, slices that hold tissue; the others are not scored.
+        indices: (S,) index along the scan's slicing axis of every slice of the stack.
+    """
+
+    plan: SlicePlan
+    window: Window
+    size: int
+    tissue: NDArray[np.bool_]
+    indices: NDArray[np.int64]
+    _volume: MetaTensor
+    _orient: Orientation
+    _plane: Compose
+
+    def __len__(self) -> int:
+        return int(self._volume.shape[-1])
+
+    @property
+    def pixel_mm(self) -> tuple[float, float, float]:
+        """Size of one element of a (S, size, size) stack in millimetres: (slice, row, column)."""
+        height, width = self._volume.shape[1:3]
+        inner = self._plane.transforms[-1]._inner_size(height, width)
+        rows, columns = self.plan.pixel_mm
+        return (self.plan.slice_mm, height * rows / inner[0], width * columns / inner[1])
+
+    def gray(self, position: int) -> Tensor:
+        """Slice `position` of the stack as (size, size) or (3, size, size) in [0, 1], before CLIP's normalization."""
+        planes = self._square(position)
+        return planes[0] if planes.shape[0] == 1 else planes
+
+    def batches(self, batch_size: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Slices with tissue in order: (positions in the stack, images (b, 3, size, size) normalized for CLIP)."""
+        positions = np.flatnonzero(self.tissue)
+        for start in range(0, len(positions), batch_size):
+            chosen = positions[start : start + batch_size]
+            yield chosen, torch.stack([clip_normalize(self._square(int(p))) for p in chosen])
+
+    def _square(self, position: int) -> Tensor:
+        return plain_tensor(self._plane(plain_tensor(self._volume)[..., position]))
+
+    def restore(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores in the scan's own grid.
+
+        Args:
+            scores: (S, size, size), one plane per slice of the stack.
+
+        Returns:
+            (i, j, k) float32.
+        """
+        height, width = self._volume.shape[1:3]
+        oriented = torch.empty((1, height, width, len(self)), dtype=torch.float32)
+        square = self._plane.transforms[-1]
+        example = square(torch.zeros((1, height, width)))
+        for position in range(len(self)):
+            plane = MetaTensor(torch.from_numpy(scores[position : position + 1]))
+            plane.copy_meta_from(example)
+            oriented[..., position] = square.inverse(plane)
+        volume = MetaTensor(oriented)
+        volume.copy_meta_from(self._volume)
+        return np.ascontiguousarray(plain_tensor(self._orient.inverse(volume)).numpy()[0])
+
+
+def stack_slices(
+    scan: Scan,
+    *,
+    size: int,
+    axis: Axis = "acquisition",
+    window: str = "auto",
+    modality: str | None = None,
+    resize: ResizeRule = "fit",
+) -> SliceStack:
+    """The slices of `scan` as squares of `size` pixels.
+
+    Raises:
+        ConfigError: The window is unknown.
+    """
+    plan = plan_slices(scan, axis)
+    chosen = resolve_window(scan, window, modality)
+    channels_first = np.moveaxis(scan.voxels, -1, 0) if scan.voxels.ndim == 4 else scan.voxels[None]
+    orient = orientation(plan)
+    volume = orient(MetaTensor(torch.from_numpy(channels_first), affine=torch.from_numpy(scan.affine_ras)))
+    count = volume.shape[-1]
+    indices = np.arange(count)[::-1] if plan.flipped else np.arange(count)
+    tissue = _tissue(volume, chosen.tissue_level)
+    if plan.axis == scan.acquisition_axis:
+        tissue &= ~np.isin(indices, scan.missing_slices)
+    return SliceStack(
+        plan=plan,
+        window=chosen,
+        size=size,
+        tissue=tissue,
+        indices=indices.astype(np.int64),
+        _volume=volume,
+        _orient=orient,
+        _plane=plane_transform(plan, chosen, size, resize),
+    )
+
+
+def _tissue(volume: Tensor, level: float) -> NDArray[np.bool_]:
+    plain = plain_tensor(volume)
+    share = [(plain[..., s].amax(dim=0) > level).float().mean().item() for s in range(plain.shape[-1])]
+    return np.asarray(share) >= MIN_TISSUE_FRACTION
