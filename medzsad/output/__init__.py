@@ -1,0 +1,1 @@
+"""Lesions to files: NIfTI, montage, reports."""

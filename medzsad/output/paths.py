@@ -1,0 +1,169 @@
+"""Names of the files of a result, and writing them whole or not at all.
+
+Files and folders are made under a hidden name first (`.partial-<name>`) and renamed when complete. A kill at any
+moment leaves under the final name the old result, the new one, or nothing; never a part of one.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from medzsad.errors import OutputError
+
+PARTIAL = ".partial-"
+OLD = ".old-"
+
+
+@dataclass(frozen=True, slots=True)
+class CasePaths:
+    """Places of the files of one case; `directory` is OUT/<case>, or its partial twin while it is being made."""
+
+    directory: Path
+
+    @property
+    def mask(self) -> Path:
+        """0/1 mask in the scan's grid."""
+        return self.directory / "mask.nii.gz"
+
+    @property
+    def score(self) -> Path:
+        """Score in the scan's grid."""
+        return self.directory / "score.nii.gz"
+
+    @property
+    def montage(self) -> Path:
+        """Picture of the slices with the highest scores."""
+        return self.directory / "montage.png"
+
+    @property
+    def record(self) -> Path:
+        """Everything known about the case; written last."""
+        return self.directory / "case.json"
+
+
+def case_paths(out_dir: Path, name: str) -> CasePaths:
+    """Places of the finished files of case `name`.
+
+    Raises:
+        OutputError: The name cannot be the name of a folder inside `out_dir`.
+    """
+    return CasePaths(out_dir / _folder_name(name))
+
+
+def partial_paths(out_dir: Path, name: str) -> CasePaths:
+    """Places of the files of case `name` while it is being written.
+
+    Raises:
+        OutputError: The name cannot be the name of a folder inside `out_dir`.
+    """
+    return CasePaths(out_dir / f"{PARTIAL}{_folder_name(name)}")
+
+
+def replace_directory(partial: Path, final: Path) -> None:
+    """Renames the finished folder `partial` to `final`; a result that stood there is deleted.
+
+    The old result is moved aside first, so between the two renames nothing is named `final`.
+
+    Raises:
+        OutputError: Something that is not a result of medzsad is named `final`, or the file system refuses.
+    """
+    old = final.with_name(f"{OLD}{final.name}")
+    try:
+        for file in sorted(partial.iterdir()):
+            _flush_to_disk(file)
+        _flush_to_disk(partial)
+        _remove(old)
+        if final.is_symlink() or final.exists():
+            _refuse_foreign(final)
+            final.rename(old)
+        partial.rename(final)
+        _flush_to_disk(final.parent)
+        _remove(old)
+    except OSError as error:
+        raise OutputError(f"{final} could not be put in place: {error.strerror}.") from error
+
+
+def clean_leftovers(out_dir: Path) -> tuple[str, ...]:
+    """Names of what a killed run had left behind in `out_dir`, now deleted.
+
+    Half-written results and old ones that were moved aside go; nothing else is touched. Only one run at a time may
+    write to `out_dir`.
+
+    Raises:
+        OutputError: The file system refuses.
+    """
+    if not out_dir.is_dir():
+        return ()
+    leftovers = sorted(path for path in out_dir.iterdir() if path.name.startswith((PARTIAL, OLD)))
+    try:
+        for path in leftovers:
+            _remove(path)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename} is left from a run that was stopped and cannot be deleted: {error.strerror}. "
+            "Delete it by hand, or choose another output folder."
+        ) from error
+    return tuple(path.name for path in leftovers)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Writes a file so that under its name the old content or the whole new one is found, even after a kill.
+
+    Raises:
+        OutputError: The file system refuses.
+    """
+    partial = path.with_name(f"{PARTIAL}{path.name}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+        _flush_to_disk(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """`write_bytes_atomic` for text: UTF-8, lines end as they stand in `text`.
+
+    Raises:
+        OutputError: The file system refuses.
+    """
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def _folder_name(name: str) -> str:
+    # A leading dot could collide with the partial and old names.
+    if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
+        raise OutputError(
+            f"{name!r} cannot be the name of a result folder: it is empty, starts with a dot or has a slash."
+        )
+    return name
+
+
+def _refuse_foreign(final: Path) -> None:
+    ours = final.is_dir() and not final.is_symlink()
+    if not ours or (any(final.iterdir()) and not (final / "case.json").is_file()):
+        raise OutputError(
+            f"{final} exists and is not a result of medzsad (it has no case.json), so it is not replaced. "
+            "Move it away, or choose another output folder."
+        )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

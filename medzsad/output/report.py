@@ -1,0 +1,141 @@
+"""The run as a whole: report.json for programs, report.csv for tables, report.html for eyes."""
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from medzsad.errors import OutputError
+from medzsad.output.paths import case_paths, write_text_atomic
+from medzsad.output.schema import CaseRecord, LesionRecord, RunManifest, RunReport, json_text
+from medzsad.volume.records import Outcome
+
+MOST_EMBEDDED_CASES = 200
+MOST_PICTURE_BYTES = 150_000
+
+CASE_COLUMNS = ("case", "outcome", "code", "message", "input", "modality", "plane", "model", "threshold", "lesions")
+LESION_COLUMNS = (
+    "lesion", "volume_mm3", "voxel_count", "max_score", "mean_score", "mean_spread",
+    "centroid_lps_x_mm", "centroid_lps_y_mm", "centroid_lps_z_mm",
+    "centroid_ras_x_mm", "centroid_ras_y_mm", "centroid_ras_z_mm",
+    "i_first", "i_last", "j_first", "j_last", "k_first", "k_last",
+    "slice_axis", "slice_first", "slice_last", "sop_instance_uids",
+)  # fmt: skip
+
+
+def write_reports(out_dir: Path, manifest: RunManifest, cases: Sequence[CaseRecord]) -> None:
+    """Writes report.json, report.csv and report.html into `out_dir`, each of them whole or not at all.
+
+    Args:
+        out_dir: Where the case folders stand; pictures are taken from there.
+        manifest: What the run was made with.
+        cases: All cases of the run, in the order in which they are to be listed.
+
+    Raises:
+        OutputError: A file could not be written.
+    """
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out_dir} cannot be made: {error.strerror}. Choose another output folder.") from error
+    report = RunReport(
+        manifest=manifest,
+        counts={outcome: sum(case.outcome == outcome for case in cases) for outcome in Outcome},
+        cases=tuple(case.summary() for case in cases),
+    )
+    write_text_atomic(out_dir / "report.json", json_text(report))
+    write_text_atomic(out_dir / "report.csv", csv_text(cases))
+    write_text_atomic(out_dir / "report.html", html_text(out_dir, report))
+
+
+def csv_text(cases: Sequence[CaseRecord]) -> str:
+    """A table with a row per lesion; a case without lesions has one row, in which the lesion columns are empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CASE_COLUMNS + LESION_COLUMNS)
+    for case in cases:
+        facts = (
+            case.name, str(case.outcome), case.code or "", case.message, case.input.label, case.input.modality,
+            case.input.plane or "", case.model.name, "" if case.threshold is None else case.threshold,
+            len(case.lesions),
+        )  # fmt: skip
+        rows = [_lesion_cells(lesion) for lesion in case.lesions] or [("",) * len(LESION_COLUMNS)]
+        for row in rows:
+            writer.writerow([_safe_cell(cell) for cell in facts + row])
+    return stream.getvalue()
+
+
+def html_text(out_dir: Path, report: RunReport) -> str:
+    """The report as one HTML file with all styles and pictures inside; no scripts.
+
+    Pictures are reduced to 150 kB each. With more than 200 cases they are linked instead of embedded, so that the
+    file stays small enough to open.
+    """
+    # Everything is escaped, whatever the name of the template.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("medzsad").joinpath("assets/report.html.j2").read_text(encoding="utf-8")
+    embed = len(report.cases) <= MOST_EMBEDDED_CASES
+    pictures = [_picture_address(out_dir, case.name, case.files, embed) for case in report.cases]
+    return environment.from_string(source).render(
+        report=report,
+        manifest=report.manifest,
+        model=report.manifest.model,
+        cases=list(zip(report.cases, pictures, strict=True)),
+        address=lambda *parts: quote("/".join(parts)),
+    )
+
+
+def _lesion_cells(lesion: LesionRecord) -> tuple[Any, ...]:
+    return (
+        lesion.index,
+        lesion.volume_mm3,
+        lesion.voxel_count,
+        lesion.max_score,
+        lesion.mean_score,
+        "" if lesion.mean_spread is None else lesion.mean_spread,
+        *lesion.centroid_lps_mm,
+        *lesion.centroid_ras_mm,
+        *(edge for pair in lesion.bounding_box for edge in pair),
+        lesion.slice_axis,
+        lesion.slice_first,
+        lesion.slice_last,
+        " ".join(lesion.sop_instance_uids),
+    )
+
+
+def _safe_cell(cell: Any) -> Any:
+    # Spreadsheets run text that starts like a formula; a file name may be chosen to do that.
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _picture_address(out_dir: Path, name: str, files: dict[str, str], embed: bool) -> Markup | None:
+    path = case_paths(out_dir, name).montage
+    if path.name not in files:
+        return None
+    if not embed:
+        return Markup(quote(f"{name}/{path.name}"))  # quoted: no HTML sign is left
+    try:
+        with Image.open(path) as picture:
+            small = _reduced_jpeg(picture.convert("RGB"))
+    except OSError as error:
+        raise OutputError(f"The picture of case {name} cannot be read back. Run the case again.") from error
+    return Markup("data:image/jpeg;base64,") + base64.b64encode(small).decode("ascii")
+
+
+def _reduced_jpeg(picture: Image.Image) -> bytes:
+    for width, quality in ((1600, 82), (1400, 74), (1200, 66), (1000, 58), (800, 50), (600, 40)):
+        small = picture.copy()
+        small.thumbnail((width, 4 * width), Image.Resampling.LANCZOS)
+        stream = io.BytesIO()
+        small.save(stream, format="JPEG", quality=quality, optimize=True)
+        if stream.tell() <= MOST_PICTURE_BYTES:
+            break
+    return stream.getvalue()

@@ -1,0 +1,212 @@
+"""What case.json and report.json hold, as pydantic models; the JSON schema in the assets is made from them.
+
+Numbers are rounded on the way in, so that the same result gives the same bytes; none of them is ever NaN or infinite.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from medzsad.output.panels import Plane
+from medzsad.scan.records import SourceKind
+from medzsad.volume.records import Outcome
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+NOTICE = "Research use, not a medical device."
+
+
+def plain_value(value: Any) -> Any:
+    """The value as JSON can hold it: paths as text, tuples as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_value(entry) for entry in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    return value
+
+
+def _near_unit(value: Any) -> Any:
+    # float32 arithmetic may leave the unit interval by a rounding error; anything further is a mistake.
+    return min(max(value, 0.0), 1.0) if isinstance(value, float) and -1e-6 <= value <= 1 + 1e-6 else value
+
+
+# Adding 0.0 turns -0.0 into 0.0, which would read oddly.
+Score = Annotated[
+    float,
+    Field(ge=0, le=1, allow_inf_nan=False),
+    BeforeValidator(_near_unit),
+    AfterValidator(lambda value: round(value, 6)),
+]
+Millimeters = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 3) + 0.0)]
+Precise = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: float(f"{value:.9g}") + 0.0)]
+PlainDict = Annotated[dict[str, Any], BeforeValidator(plain_value)]
+Position = tuple[Millimeters, Millimeters, Millimeters]
+Range = tuple[int, int]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRecord(_Record):
+    """Which model spoke, what it was made of, and who chose its threshold."""
+
+    name: str
+    method: str
+    stage: int | str | None = None
+    sha256: str
+    clip_name: str = ""
+    clip_sha256: str = ""
+    samples: int | None = None
+    class_name: str = ""
+    threshold: Precise | None = None
+    threshold_provenance: str = ""
+    licence: str = ""
+    source: str = ""
+    description: str = ""
+
+
+class RunManifest(_Record):
+    """What a run was made with: program, model, device, libraries, and the resolved configuration."""
+
+    medzsad_version: str
+    model: ModelRecord
+    device: str
+    precision: str
+    config: PlainDict = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class ModelReference(_Record):
+    """The model in short, as each case names it."""
+
+    name: str
+    sha256: str
+
+
+class InputRecord(_Record):
+    """What was read; nothing of it comes from tags about the patient.
+
+    Attributes:
+        kind: Format family.
+        label: Place relative to what was asked for.
+        series_uid_sha256_10: First ten hex digits of the sha256 of the SeriesInstanceUID.
+        frame: Index along the fourth axis, if one was chosen.
+        modality: As the file says; "" where it does not.
+        shape: Voxels along (i, j, k); null if the scan was not read.
+        spacing_mm: Distance between voxel centers along (i, j, k).
+        affine_ras: Voxel index (i, j, k, 1) to position in millimeters, RAS+.
+        slice_axis: Array axis (0, 1, 2) along which it was sliced.
+        plane: Anatomical name of the slices.
+    """
+
+    kind: SourceKind
+    label: str
+    series_uid_sha256_10: str | None = None
+    frame: int | None = None
+    modality: str = ""
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[Precise, Precise, Precise] | None = None
+    affine_ras: tuple[tuple[Precise, Precise, Precise, Precise], ...] | None = None
+    slice_axis: int | None = None
+    plane: Plane | None = None
+
+
+class LesionRecord(_Record):
+    """One connected component of the mask; see `medzsad.volume.records.Lesion` for units and frames."""
+
+    index: int
+    voxel_count: int
+    volume_mm3: Millimeters
+    max_score: Score
+    mean_score: Score
+    mean_spread: Precise | None
+    centroid_index: Position
+    centroid_lps_mm: Position
+    centroid_ras_mm: Position
+    bounding_box: tuple[Range, Range, Range]
+    slice_axis: int
+    slice_first: int
+    slice_last: int
+    sop_instance_uids: tuple[str, ...] = ()
+
+
+class SliceRecord(_Record):
+    """The scores of one slice along the slicing axis; a slice without tissue is not scored and has score 0."""
+
+    index: int
+    scored: bool
+    image_score: Score
+    max_score: Score
+
+
+class CaseSummary(_Record):
+    """One case as report.json lists it."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    name: str
+    key: str
+    outcome: Outcome
+    code: str | None = None
+    message: str = ""
+    input: InputRecord
+    window: PlainDict = Field(default_factory=dict)
+    threshold: Precise | None = None
+    threshold_provenance: str = ""
+    model: ModelReference
+    seed: int
+    lesions: tuple[LesionRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: dict[str, Sha256] = Field(default_factory=dict)
+
+
+class CaseRecord(CaseSummary):
+    """One case as its case.json holds it: the summary, and the score of every slice."""
+
+    slices: tuple[SliceRecord, ...] = ()
+
+    def summary(self) -> CaseSummary:
+        """The case without its slices."""
+        return CaseSummary.model_validate(self.model_dump(exclude={"slices"}))
+
+
+class RunReport(_Record):
+    """report.json: the run, how many cases ended in which outcome, and the cases."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    notice: str = NOTICE
+    manifest: RunManifest
+    counts: dict[Outcome, int]
+    cases: tuple[CaseSummary, ...]
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of report.json; `#/$defs/CaseRecord` in it is the one of case.json."""
+    _, definitions = models_json_schema(
+        [(RunReport, "serialization"), (CaseRecord, "serialization")], ref_template="#/$defs/{model}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"medzsad report {SCHEMA_VERSION}",
+        "$ref": "#/$defs/RunReport",
+        "$defs": definitions["$defs"],
+    }
+
+
+def json_text(content: BaseModel | dict[str, Any]) -> str:
+    """The content as indented JSON that ends in a line feed; keys stand in the order of the models.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    values = content.model_dump(mode="json") if isinstance(content, BaseModel) else content
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,1 @@
+"""Scores to lesions in the scan's own grid."""

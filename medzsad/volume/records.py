@@ -1,0 +1,106 @@
+"""The records that leave `medzsad.volume`: lesions, and the result of one case."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzsad.errors import ReasonCode
+from medzsad.scan.records import Scan
+
+
+class Outcome(StrEnum):
+    """How a case ended; every case ends in exactly one of these."""
+
+    LESION = "lesion"
+    NO_LESION = "no_lesion"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One connected component of the mask.
+
+    Attributes:
+        index: 1-based, in order of falling volume.
+        voxel_count: Number of voxels.
+        volume_mm3: voxel_count x voxel volume (from the affine's determinant).
+        max_score: Largest score inside, in [0, 1].
+        mean_score: Mean score inside, in [0, 1].
+        mean_spread: Mean standard deviation over prompt samples inside; None where the model gives none.
+        centroid_index: Mean voxel index (i, j, k).
+        centroid_lps_mm: Mean position in patient coordinates, millimetres, LPS+ (DICOM).
+        centroid_ras_mm: The same in RAS+ (NIfTI).
+        bounding_box: First and last voxel index along i, j, k: ((i0, i1), (j0, j1), (k0, k1)), inclusive.
+        slice_axis: Array axis (0, 1, 2) along which the scan was sliced.
+        slice_first: First index along `slice_axis`.
+        slice_last: Last index along `slice_axis`, inclusive.
+        sop_instance_uids: SOPInstanceUIDs of the acquired slices that it touches; () if not DICOM.
+    """
+
+    index: int
+    voxel_count: int
+    volume_mm3: float
+    max_score: float
+    mean_score: float
+    mean_spread: float | None
+    centroid_index: tuple[float, float, float]
+    centroid_lps_mm: tuple[float, float, float]
+    centroid_ras_mm: tuple[float, float, float]
+    bounding_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    slice_axis: int
+    slice_first: int
+    slice_last: int
+    sop_instance_uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScore:
+    """The score of one slice: its index along the slicing axis, whether it held tissue, and the image score in [0, 1]."""
+
+    index: int
+    scored: bool
+    image_score: float
+    max_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """Everything known about one case after it ended.
+
+    Attributes:
+        name: Case name.
+        outcome: How it ended.
+        code: Reason code if refused.
+        message: Sentence for refused and failed cases, else "".
+        scan: The scan that was scored; None if refused or failed.
+        score: (i, j, k) float32 in [0, 1] in the scan's grid; None if refused or failed.
+        mask: (i, j, k) uint8, 1 inside lesions, in the scan's grid; None if refused or failed.
+        spread: (i, j, k) float32 standard deviation over prompt samples, or None.
+        lesions: Connected components of the mask.
+        slices: One entry per slice along the slicing axis.
+        slice_axis: Array axis (0, 1, 2) of the slicing.
+        threshold: Score at and above which a voxel belongs to the mask.
+        threshold_provenance: Which data and which criterion chose the threshold.
+        window: What was applied: {"name", "low", "high", "source"}.
+        notes: Remarks for the report: what was done to read or score it, and warnings.
+    """
+
+    name: str
+    outcome: Outcome
+    code: ReasonCode | None = None
+    message: str = ""
+    scan: Scan | None = field(default=None, repr=False)
+    score: NDArray[np.float32] | None = field(default=None, repr=False)
+    mask: NDArray[np.uint8] | None = field(default=None, repr=False)
+    spread: NDArray[np.float32] | None = field(default=None, repr=False)
+    lesions: tuple[Lesion, ...] = ()
+    slices: tuple[SliceScore, ...] = field(default=(), repr=False)
+    slice_axis: int = 2
+    threshold: float = 0.5
+    threshold_provenance: str = ""
+    window: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
