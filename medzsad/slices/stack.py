@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Orientation
+from monai.transforms import Compose
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from medzsad.scan.records import Scan
 from medzsad.slices.transforms import (
     SlicePlan,
     clip_normalize,
-    orientation,
+    oriented_view,
     plain_tensor,
     plan_slices,
     plane_transform,
@@ -43,18 +43,18 @@ class SliceStack:
     size: int
     tissue: NDArray[np.bool_]
     indices: NDArray[np.int64]
-    _volume: MetaTensor
-    _orient: Orientation
+    _scan: Scan
+    _view: NDArray[np.float32]
     _plane: Compose
 
     def __len__(self) -> int:
-        return int(self._volume.shape[-1])
+        return int(self._view.shape[2])
 
     @property
     def pixel_mm(self) -> tuple[float, float, float]:
         """Size of one element of a (S, size, size) stack in millimetres: (slice, row, column)."""
-        height, width = self._volume.shape[1:3]
-        inner = self._plane.transforms[-1]._inner_size(height, width)
+        height, width = self._view.shape[:2]
+        inner = self._plane.transforms[-1].inner_size(height, width)
         rows, columns = self.plan.pixel_mm
         return (self.plan.slice_mm, height * rows / inner[0], width * columns / inner[1])
 
@@ -71,7 +71,9 @@ class SliceStack:
             yield chosen, torch.stack([clip_normalize(self._square(int(p))) for p in chosen])
 
     def _square(self, position: int) -> Tensor:
-        return plain_tensor(self._plane(plain_tensor(self._volume)[..., position]))
+        plane = self._view[:, :, position]  # (H, W) or (H, W, 3)
+        channels_first = np.moveaxis(plane, -1, 0) if plane.ndim == 3 else plane[None]
+        return plain_tensor(self._plane(torch.from_numpy(np.ascontiguousarray(channels_first))))
 
     def restore(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores in the scan's own grid.
@@ -82,17 +84,15 @@ class SliceStack:
         Returns:
             (i, j, k) float32.
         """
-        height, width = self._volume.shape[1:3]
-        oriented = torch.empty((1, height, width, len(self)), dtype=torch.float32)
+        restored = np.zeros(self._scan.shape, np.float32)
+        view = oriented_view(restored, self._scan, self.plan)
         square = self._plane.transforms[-1]
-        example = square(torch.zeros((1, height, width)))
-        for position in range(len(self)):
+        trace = square(torch.zeros((1, *view.shape[:2])))
+        for position in np.flatnonzero(scores.any(axis=(1, 2))):
             plane = MetaTensor(torch.from_numpy(scores[position : position + 1]))
-            plane.copy_meta_from(example)
-            oriented[..., position] = square.inverse(plane)
-        volume = MetaTensor(oriented)
-        volume.copy_meta_from(self._volume)
-        return np.ascontiguousarray(plain_tensor(self._orient.inverse(volume)).numpy()[0])
+            plane.copy_meta_from(trace)
+            view[:, :, position] = square.inverse(plane)[0].numpy()
+        return restored
 
 
 def stack_slices(
@@ -111,12 +111,10 @@ def stack_slices(
     """
     plan = plan_slices(scan, axis)
     chosen = resolve_window(scan, window, modality)
-    channels_first = np.moveaxis(scan.voxels, -1, 0) if scan.voxels.ndim == 4 else scan.voxels[None]
-    orient = orientation(plan)
-    volume = orient(MetaTensor(torch.from_numpy(channels_first), affine=torch.from_numpy(scan.affine_ras)))
-    count = volume.shape[-1]
+    view = oriented_view(scan.voxels, scan, plan)
+    count = view.shape[2]
     indices = np.arange(count)[::-1] if plan.flipped else np.arange(count)
-    tissue = _tissue(volume, chosen.tissue_level)
+    tissue = _tissue(view, chosen.tissue_level)
     if plan.axis == scan.acquisition_axis:
         tissue &= ~np.isin(indices, scan.missing_slices)
     return SliceStack(
@@ -125,13 +123,13 @@ def stack_slices(
         size=size,
         tissue=tissue,
         indices=indices.astype(np.int64),
-        _volume=volume,
-        _orient=orient,
+        _scan=scan,
+        _view=view,
         _plane=plane_transform(plan, chosen, size, resize),
     )
 
 
-def _tissue(volume: Tensor, level: float) -> NDArray[np.bool_]:
-    plain = plain_tensor(volume)
-    share = [(plain[..., s].amax(dim=0) > level).float().mean().item() for s in range(plain.shape[-1])]
+def _tissue(view: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+    planes = view if view.ndim == 3 else view.max(axis=3)
+    share = [np.count_nonzero(planes[:, :, s] > level) / planes[:, :, s].size for s in range(planes.shape[2])]
     return np.asarray(share) >= MIN_TISSUE_FRACTION

@@ -79,7 +79,7 @@ def resolve_window(scan: Scan, choice: str = "auto", modality: str | None = None
         )
     if modality == "CT":
         return _preset(DEFAULT_CT_WINDOW, tissue, "default for CT")
-    if modality == "PICTURE" and 0.0 <= sample.min() and 1.0 < sample.max() <= 255.0:
+    if modality == "PICTURE" and sample.min() >= 0.0 and 1.0 < sample.max() <= 255.0:
         return Window("8-bit", 0.0, 255.0, -1.0, "range of 8-bit pictures")
     return _percentiles(sample, tissue, f"default for modality '{modality or 'unknown'}'")
 
