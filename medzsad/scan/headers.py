@@ -2,13 +2,15 @@
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.guard import refusing
@@ -24,6 +26,9 @@ _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "Ac
 _NOT_IMAGES = ("Segmentation", "Parametric Map", "RT ", "Presentation State", "Raw Data")
 _UID = re.compile(r"[0-9.]{1,64}")
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
+_META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
+_CHUNK_BYTES = 1024**2
+_MOST_INFLATED_BYTES = 2 * 1024**3
 _DIRECTORY = "1.2.840.10008.1.3.10"
 
 
@@ -105,6 +110,7 @@ def read_header(path: Path, place: str) -> FileHeader:
         RefusedError: FILE_UNREADABLE.
     """
     with refusing(place):
+        _refuse_deflate_bomb(path, place)
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
         if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" not in dataset.file_meta:
             raise RefusedError(
@@ -112,6 +118,27 @@ def read_header(path: Path, place: str) -> FileHeader:
                 f"{place} is DICOM without SOPClassUID. Check it or fetch it again.",
             )
         return _header(path, dataset)
+
+
+def _refuse_deflate_bomb(path: Path, place: str) -> None:
+    """Counts what a deflated file inflates to, for pydicom inflates it whole even to read its header."""
+    meta = read_file_meta_info(path) if _has_preamble(path) else Dataset()
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as stream:
+        stream.seek(_META_START + int(meta.FileMetaInformationGroupLength))
+        while chunk := inflater.unconsumed_tail or stream.read(_CHUNK_BYTES):
+            inflated += len(inflater.decompress(chunk, _CHUNK_BYTES))
+            if inflated > _MOST_INFLATED_BYTES:
+                raise RefusedError(
+                    ReasonCode.SIZE_LIMIT, f"{place} inflates to more than {_MOST_INFLATED_BYTES} bytes. Leave it out."
+                )
+
+
+def _has_preamble(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _header(path: Path, dataset: Dataset) -> FileHeader:

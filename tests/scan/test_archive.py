@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.archive import temporary_unpack_dir, unpack
+from medzsad.scan.archive import _write, temporary_unpack_dir, unpack
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits
@@ -101,6 +101,12 @@ def test_unpacked_size_is_limited(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "out").exists()
     unpack(tmp_path / name, tmp_path / "out", name, 3_000_000)
     assert (tmp_path / "out/x.nii").stat().st_size == 3_000_000
+
+
+def test_bytes_are_counted_while_they_are_written_whatever_the_directory_says(tmp_path: Path) -> None:
+    assert _write(io.BytesIO(b"x" * 10), tmp_path / "fits", 12, "a.zip", 12) == 2
+    with pytest.raises(RefusedError, match="more than 9 bytes"):
+        _write(io.BytesIO(b"x" * 10), tmp_path / "too much", 9, "a.zip", 9)
 
 
 @pytest.mark.parametrize("kept", range(5, 100, 10))

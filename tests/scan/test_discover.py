@@ -4,6 +4,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from medzsad.errors import ConfigError, ReasonCode
 from medzsad.scan.discover import discover
@@ -121,6 +122,23 @@ def test_two_radiographs_of_one_series_are_two_cases(tmp_path: Path) -> None:
     candidates = found(tmp_path)
     assert [c.eligible for c in candidates] == [True, True]
     assert len({c.name for c in candidates}) == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "codes"),
+    [
+        ("98892001/CT5N", [None]),
+        ("98892001/CT2N", [ReasonCode.SERIES_LOCALIZER]),
+        ("77654033/CT2", [ReasonCode.GEOMETRY_GAP]),
+        ("98892003/MR1", [ReasonCode.SERIES_TOO_FEW_SLICES] * 3),
+        ("98892003/MR700", [ReasonCode.GEOMETRY_MIXED_ORIENTATION]),
+        ("77654033/CR1", [None]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_odd_series_of_pydicom_get_the_right_verdict(folder: str, codes: list[ReasonCode | None]) -> None:
+    tests = Path(get_testdata_file("CT_small.dcm")).parent / "dicomdirtests"
+    assert [c.code for c in found(tests / folder)] == codes
 
 
 @pytest.mark.parametrize("by", ["uid", "prefix", "number", "name"])

@@ -1,5 +1,7 @@
 """Damaged files of every format end in a RefusedError or in a scan, and in nothing else."""
 
+import logging
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK
 from PIL import Image
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from medzsad.errors import RefusedError
+from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.discover import discover
 from medzsad.scan.guard import refusing
 from medzsad.scan.reader import read_scan
@@ -86,10 +88,13 @@ def test_cut_files_are_refused_at_any_length(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_files_with_changed_bytes_raise_nothing_but_refusals(tmp_path: Path, name: str) -> None:
+def test_files_with_changed_bytes_raise_nothing_but_refusals(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "whole").mkdir()
     whole = np.frombuffer(FORMATS[name](tmp_path / "whole"), np.uint8)
     random = np.random.default_rng(list(name.encode()))
+    caplog.set_level(logging.DEBUG)
     for number in range(12):
         changed = whole.copy()
         reach = len(changed) if number % 3 == 0 else min(len(changed), 1500)  # mostly headers
@@ -98,6 +103,22 @@ def test_files_with_changed_bytes_raise_nothing_but_refusals(tmp_path: Path, nam
         path = tmp_path / f"{number}{name}"
         path.write_bytes(changed.tobytes())
         attempt(path)
+    assert "Secret" not in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_a_deflated_bomb_is_refused_without_inflating_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medzsad.scan.headers._MOST_INFLATED_BYTES", 5_000_000)
+    whole = first_file(tmp_path / "whole", transfer_syntax=DeflatedExplicitVRLittleEndian)
+    start = 144 + int.from_bytes(whole[140:144], "little")
+    inflated = zlib.decompress(whole[start:], -zlib.MAX_WBITS)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = deflater.compress(inflated + bytes(50_000_000)) + deflater.flush()
+    (tmp_path / "a.dcm").write_bytes(whole[:start] + bomb)
+    (candidate,) = discover([tmp_path / "a.dcm"], limits=LIMITS)
+    assert candidate.code == ReasonCode.SIZE_LIMIT
+    (tmp_path / "a.dcm").write_bytes(whole)
+    assert discover([tmp_path / "a.dcm"], limits=LIMITS)[0].eligible
 
 
 def test_the_text_of_a_library_error_is_not_passed_on() -> None:
