@@ -1,0 +1,151 @@
+"""CLIP towers: built from a model config, loaded from local files. Never from the network."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from medzsad.clip.spec import PositionResize, TowerSpec
+from medzsad.clip.states import read_tower_state
+from medzsad.clip.weights import file_sha256, find_tower
+from medzsad.errors import WeightsError
+
+# Widths whose heads are not 64 wide, in the published models of open_clip: ViT-H, ViT-g, ViT-bigG.
+_HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
+
+
+def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP:
+    """A CLIP tower with random weights, its position grid of the size of `spec.image_size`.
+
+    Args:
+        model_config: `embed_dim`, `vision_cfg`, `text_cfg` as in open_clip's model configs; the activation and the
+            image size are those of `spec`.
+        spec: What the method asks of the tower.
+
+    Raises:
+        WeightsError: The config is of a kind that the methods cannot use, or does not fit the spec.
+    """
+    vision, text = dict(model_config["vision_cfg"]), dict(model_config["text_cfg"])
+    _check_config(vision, text, spec)
+    vision["image_size"] = spec.image_size
+    return CLIP(model_config["embed_dim"], vision, text, quick_gelu=spec.activation == "quick_gelu")
+
+
+def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec) -> None:
+    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
+        raise WeightsError("The CLIP tower has no vision transformer of open_clip's own; choose a ViT model.")
+    if text.get("hf_model_name") or text.get("no_causal_mask") or text.get("embed_cls"):
+        raise WeightsError("The CLIP tower has no causal text transformer of CLIP's kind; choose another model.")
+    patch = vision.get("patch_size", 16)
+    if spec.image_size % patch:
+        raise WeightsError(f"Image size {spec.image_size} is no multiple of the tower's patch size {patch}.")
+    if spec.layers[-1] > vision.get("layers", 12):
+        raise WeightsError(f"Layer {spec.layers[-1]} was asked for, the tower has {vision.get('layers', 12)}.")
+
+
+def resize_positions(positions: Tensor, grid: int, how: PositionResize) -> Tensor:
+    """A position table (1 + n², C) resized to (1 + grid², C); the class token's row stays as it is."""
+    old = math.isqrt(len(positions) - 1)
+    if old == grid:
+        return positions
+    patches = positions[1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    mode = "bilinear" if how == "bilinear" else "bicubic"
+    patches = interpolate(
+        patches, size=(grid, grid), mode=mode, align_corners=False, antialias=how == "bicubic_antialias"
+    )
+    return torch.cat((positions[:1].float(), patches.flatten(2).squeeze(0).T))
+
+
+def load_tower(
+    weights: Path | str, spec: TowerSpec, model_config: dict[str, Any] | None = None
+) -> tuple[open_clip.CLIP, str]:
+    """A CLIP tower in float32, frozen, and the sha256 of its file.
+
+    Args:
+        weights: A file (OpenAI's TorchScript archive, an open_clip state dict, safetensors), the name of an open_clip
+            model (`ViT-L-14-336`) or model and tag (`ViT-L-14-336/openai`), looked up in the caches of medzsad, CLIP
+            and Hugging Face.
+        spec: What the method asks of the tower; its activation and position resize apply, whatever the file says.
+        model_config: As for `build_tower`; None infers the sizes from the weights.
+
+    Raises:
+        WeightsError: No such file, no CLIP tower in it, or one that does not fit.
+    """
+    path = find_tower(weights)
+    state = read_tower_state(path)
+    return tower_from_state(model_config or infer_model_config(state), spec, state), file_sha256(path)
+
+
+def tower_from_state(model_config: dict[str, Any], spec: TowerSpec, state: dict[str, Tensor]) -> open_clip.CLIP:
+    """A frozen float32 tower with the tensors of `state`, its position grid resized as `spec` says.
+
+    Raises:
+        WeightsError: A tensor is missing, unknown, of another shape, or holds numbers that are not finite.
+    """
+    with torch.device("meta"):  # open_clip's random initialization of a large tower takes longer than loading it
+        clip = build_tower(model_config, spec)
+    # Copies, because a file mapped into memory is not aligned as sums expect: their last digit would depend on it.
+    state = {name: value.to(torch.float32, copy=True) for name, value in state.items()}
+    if bad := [name for name, value in state.items() if not bool(value.isfinite().all())]:
+        raise WeightsError(f"The CLIP weights are damaged: {bad[0]} holds numbers that are not finite.")
+    state.setdefault("logit_scale", torch.tensor(math.log(1 / 0.07)))
+    table = state.get("visual.positional_embedding")
+    if table is None or table.ndim != 2 or math.isqrt(len(table) - 1) ** 2 != len(table) - 1:
+        raise WeightsError("The CLIP weights have no square grid of image positions (visual.positional_embedding).")
+    state["visual.positional_embedding"] = resize_positions(table, clip.visual.grid_size[0], spec.position_resize)
+    try:
+        clip.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"The CLIP weights do not fit a tower of these sizes: {_first_lines(error)}") from error
+    length = clip.context_length
+    clip.attn_mask = torch.full((length, length), -torch.inf).triu_(1)
+    return clip.eval().requires_grad_(False)
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[1:3])[:300]
+
+
+def infer_model_config(state: dict[str, Tensor]) -> dict[str, Any]:
+    """The open_clip model config of a state dict with OpenAI's names.
+
+    Raises:
+        WeightsError: It is not that of a CLIP with a vision transformer.
+    """
+    try:
+        conv, table = state["visual.conv1.weight"], state["token_embedding.weight"]
+        hidden = state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+        text_hidden = state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+        context_length, embed_dim = len(state["positional_embedding"]), state["visual.proj"].shape[1]
+    except KeyError as error:
+        raise WeightsError(f"Not the weights of a CLIP with a vision transformer: {error} is missing.") from error
+    vision_width, text_width = conv.shape[0], table.shape[1]
+    return {
+        "embed_dim": embed_dim,
+        "vision_cfg": {
+            "layers": _count_blocks(state, "visual.transformer"),
+            "width": vision_width,
+            "head_width": min(_HEAD_WIDTHS.get(vision_width, 64), vision_width),
+            "mlp_ratio": (hidden + 0.5) / vision_width,  # open_clip rounds width * ratio down
+            "patch_size": conv.shape[-1],
+        },
+        "text_cfg": {
+            "context_length": context_length,
+            "vocab_size": len(table),
+            "width": text_width,
+            "heads": max(1, text_width // 64),
+            "layers": _count_blocks(state, "transformer"),
+            "mlp_ratio": (text_hidden + 0.5) / text_width,
+        },
+    }
+
+
+def _count_blocks(state: dict[str, Tensor], prefix: str) -> int:
+    pattern = re.compile(re.escape(prefix) + r"\.resblocks\.\d+\.ln_1\.weight")
+    return sum(pattern.fullmatch(name) is not None for name in state)

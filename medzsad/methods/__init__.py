@@ -1,0 +1,1 @@
+"""Detection methods, one file per published method, and the import of their authors' weights."""
