@@ -4,6 +4,7 @@ MedzsadError                 exit code 1
 ├── ConfigError              exit code 2: a flag, a key or a file of the configuration is wrong
 ├── WeightsError             exit code 2: weights are missing, damaged, of another method, or not permitted
 ├── RefusedError             exit code 3: the input cannot be scored rightly; carries a ReasonCode
+├── ScoringError             exit code 1: the model gave scores that are no numbers
 └── OutputError              exit code 1: a result could not be written, or did not read back as written
 
 A message says what is wrong, where, with which value, and what to do about it. It never holds a patient's name,
@@ -74,6 +75,10 @@ class RefusedError(MedzsadError):
 
     def __reduce__(self) -> tuple[type["RefusedError"], tuple[ReasonCode, str]]:
         return (type(self), (self.code, str(self)))
+
+
+class ScoringError(MedzsadError):
+    """The model gave scores that are no numbers."""
 
 
 class OutputError(MedzsadError):

@@ -59,7 +59,7 @@ class Lesion:
 
 @dataclass(frozen=True, slots=True)
 class SliceScore:
-    """The score of one slice: its index along the slicing axis, whether it held tissue, and the image score in [0, 1]."""
+    """The scores of one slice in [0, 1], its index along the slicing axis, and whether it held tissue."""
 
     index: int
     scored: bool

@@ -1,0 +1,225 @@
+"""Many scans with one model: one outcome per case, goes on after a failure, skips what is done."""
+
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from medzsad.config import RunConfig, result_options
+from medzsad.errors import ConfigError, ExitCode, MedzsadError, OutputError, RefusedError
+from medzsad.inspection import package_versions
+from medzsad.methods.base import Detector
+from medzsad.output.case import case_record, read_case, write_case
+from medzsad.output.paths import clean_leftovers
+from medzsad.output.report import write_reports
+from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest
+from medzsad.pipeline import detect_scan, load_detector, read_limits
+from medzsad.progress import Observer, Silent
+from medzsad.resume import case_key
+from medzsad.scan.archive import temporary_unpack_dir
+from medzsad.scan.discover import discover
+from medzsad.scan.reader import read_scan
+from medzsad.scan.records import Candidate
+from medzsad.version import __version__
+from medzsad.volume.records import CaseResult, Outcome
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What a run is asked to do.
+
+    Attributes:
+        paths: Folders, files and archives.
+        out: Folder for the results.
+        config: The checked options.
+        overwrite: Redo cases that are done.
+    """
+
+    paths: tuple[Path, ...]
+    out: Path
+    config: RunConfig
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended: its records in order, and how many of them were done before."""
+
+    out: Path
+    records: tuple[CaseRecord, ...]
+    skipped: int
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if a case failed, else 3 if one was refused, else 0."""
+        outcomes = {record.outcome for record in self.records}
+        if Outcome.FAILED in outcomes:
+            return ExitCode.FAILED
+        return ExitCode.REFUSED if Outcome.REFUSED in outcomes else ExitCode.OK
+
+    def text(self) -> str:
+        """A few lines for the end of the run: counts, what was refused or failed and why, where the report is."""
+        counts = Counter(str(record.outcome) for record in self.records)
+        lines = [f"{record.name}: {record.outcome}: {record.message}" for record in self.records if record.message]
+        total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+        done = f" ({self.skipped} done before)" if self.skipped else ""
+        return "\n".join([*lines, f"{len(self.records)} cases{done}: {total}.", f"{self.out / 'report.html'}"])
+
+
+def plan_run(order: RunOrder) -> Iterator[str]:
+    """One line per case on what `run_cases` would do; nothing is scored or written."""
+    with _found(order) as candidates:
+        detector = _load(order.config)
+        for candidate in candidates:
+            if candidate.code is not None:
+                yield f"refuse  {candidate.name}  {candidate.code}: {candidate.reason}"
+            elif not order.overwrite and _done(order, candidate, detector) is not None:
+                yield f"skip    {candidate.name}  done before"
+            else:
+                yield f"score   {candidate.name}  {candidate.label}"
+
+
+def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
+    """Scores every case and writes its files, then the reports.
+
+    A case that is refused or fails costs no other case anything. Cases whose key (input, options, weights) is done
+    are taken over, so that a run that was interrupted goes on when it is started again.
+
+    Raises:
+        ConfigError: Nothing was found, a path does not exist, or an option is wrong.
+        WeightsError: The weights are missing or damaged.
+        OutputError: The output folder cannot be written.
+    """
+    observer = observer or Silent()
+    detector = _load(order.config)
+    records: list[CaseRecord] = []
+    skipped = 0
+    with _found(order) as candidates:
+        clean_leftovers(order.out)
+        observer.started(len(candidates))
+        for candidate in candidates:
+            observer.case_started(candidate.name)
+            record = None if order.overwrite else _done(order, candidate, detector)
+            if record is None:
+                record = _run_case(order, candidate, detector)
+            else:
+                skipped += 1
+            records.append(record)
+            observer.case_ended(record.name, record.outcome, record.message)
+    write_reports(order.out, _manifest(order.config, detector), records)
+    return RunSummary(order.out, tuple(records), skipped)
+
+
+@contextmanager
+def _found(order: RunOrder) -> Iterator[list[Candidate]]:
+    config = order.config
+    with temporary_unpack_dir() as unpack_dir:
+        candidates = discover(
+            order.paths,
+            limits=read_limits(config),
+            series=config.series,
+            frame=config.frame,
+            all_frames=config.all_frames,
+            unpack_dir=unpack_dir,
+        )
+        if not candidates:
+            places = ", ".join(str(path) for path in order.paths)
+            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
+        yield candidates
+
+
+def _load(config: RunConfig) -> Detector:
+    return load_detector(config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device)
+
+
+def _key(order: RunOrder, candidate: Candidate, detector: Detector) -> str:
+    info = detector.info
+    weights = {"prompts": info.sha256, "clip": info.clip_sha256}
+    return case_key(candidate, result_options(order.config), weights)
+
+
+def _done(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord | None:
+    record = read_case(order.out, candidate.name)
+    if record is None or record.outcome == Outcome.FAILED:
+        return None
+    try:
+        return record if record.key == _key(order, candidate, detector) else None
+    except RefusedError:
+        return None
+
+
+def _run_case(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord:
+    result = _result(order, candidate, detector)
+    try:
+        key = _key(order, candidate, detector)
+    except RefusedError:
+        # A file that cannot be read has no key; the case is looked at anew in the next run.
+        key = ""
+    model = _model_record(order.config, detector)
+    try:
+        return write_case(result, order.out, candidate=candidate, key=key, config=order.config, model=model)
+    except OutputError as error:
+        failure = CaseResult(candidate.name, Outcome.FAILED, message=str(error))
+        return case_record(failure, candidate, key="", config=order.config, model=model)
+
+
+def _result(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseResult:
+    name = candidate.name
+    if candidate.code is not None:
+        return CaseResult(name, Outcome.REFUSED, code=candidate.code, message=candidate.reason)
+    try:
+        return detect_scan(read_scan(candidate, read_limits(order.config)), detector, order.config)
+    except RefusedError as refusal:
+        return CaseResult(name, Outcome.REFUSED, code=refusal.code, message=str(refusal))
+    except ConfigError:
+        # The same for every case: the run as a whole is wrong.
+        raise
+    except MedzsadError as error:
+        return CaseResult(name, Outcome.FAILED, message=str(error))
+    except Exception as error:  # noqa: BLE001  (the one place that keeps a case from taking the others along)
+        _log.debug("%s failed", name, exc_info=True)
+        return CaseResult(name, Outcome.FAILED, message=_unexpected(error))
+
+
+def _unexpected(error: Exception) -> str:
+    # The text of a foreign exception may quote header values, so only its type and our own place are told.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"Unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. "
+        "Run again with -v for the traceback, and please report it."
+    )
+
+
+def _model_record(config: RunConfig, detector: Detector) -> ModelRecord:
+    info = detector.info
+    return ModelRecord(
+        name=info.name,
+        method=info.method,
+        stage=info.stage,
+        sha256=info.sha256,
+        clip_name=info.clip_name,
+        clip_sha256=info.clip_sha256,
+        samples=info.samples,
+        class_name=config.class_name or info.class_name,
+        threshold=info.threshold,
+        threshold_provenance=info.threshold_provenance,
+        licence=info.licence,
+        source=info.source,
+        description=info.description,
+    )
+
+
+def _manifest(config: RunConfig, detector: Detector) -> RunManifest:
+    return RunManifest(
+        medzsad_version=__version__,
+        model=_model_record(config, detector),
+        device=str(next(p.device for p in detector.parameters())),
+        precision=config.precision,
+        config=config.model_dump(mode="json"),
+        versions=package_versions(),
+    )

@@ -1,0 +1,1 @@
+"""Slices to scores: devices, precision, batches."""

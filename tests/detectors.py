@@ -1,0 +1,42 @@
+"""A detector without a network: the score of a pixel is its brightness. For tests of geometry and bookkeeping."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medzsad.clip.spec import TowerSpec
+from medzsad.methods.base import Prediction, WeightsInfo
+from medzsad.methods.noise import NoiseSource
+from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD
+
+
+class BrightnessDetector(nn.Module):
+    """Scores a pixel with its brightness in [0, 1] and an image with its brightest pixel."""
+
+    def __init__(self, size: int = 96, threshold: float | None = 0.8) -> None:
+        super().__init__()
+        self.spec = TowerSpec(image_size=size, layers=(1,))
+        self.info = WeightsInfo(
+            name="brightness",
+            method="brightness",
+            stage=2,
+            sha256="0" * 64,
+            clip_name="none",
+            clip_sha256="0" * 64,
+            threshold=threshold,
+            threshold_provenance="fixed in the test",
+            licence="MIT",
+            source="tests",
+            class_name="tissue",
+            samples=1,
+            description="brightness",
+        )
+        self.scale = nn.Parameter(torch.ones(()))
+        self.seen = 0
+
+    def predict(self, images: Tensor, class_names: Sequence[str], noise: NoiseSource) -> Prediction:
+        assert len(class_names) == len(images)
+        self.seen += len(images)
+        bright = (images[:, 0] * CLIP_STD[0] + CLIP_MEAN[0]).clamp(0, 1) * self.scale
+        return Prediction(score_map=bright, image_score=bright.amax(dim=(1, 2)), spread=bright * 0.1)

@@ -1,0 +1,153 @@
+"""Many scans: one outcome each, resume, exit codes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medzsad import batch
+from medzsad.batch import RunOrder, RunSummary, plan_run, run_cases
+from medzsad.config import make_config
+from medzsad.errors import ConfigError, ExitCode
+from medzsad.volume.records import Outcome
+from tests.detectors import BrightnessDetector
+from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> Iterator[BrightnessDetector]:
+    shared = BrightnessDetector()
+    monkeypatch.setattr(batch, "_load", lambda config: shared)
+    return shared
+
+
+def _run(scans: Path, out: Path, overwrite: bool = False, **options: object) -> RunSummary:
+    return run_cases(
+        RunOrder((scans,), out, make_config({"threshold": 0.75, "window": "0,1000", **options}), overwrite)
+    )
+
+
+def _bytes(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans with spaces é"
+    folder.mkdir()
+    write_nifti(folder / "one.nii.gz", phantom_scan(name="one"))
+    write_dicom_series(folder / "series", phantom_scan(name="two", seed=1))
+    return folder
+
+
+def test_every_case_has_its_files_and_the_run_its_reports(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    summary = _run(scans, tmp_path / "out")
+    assert summary.exit_code == ExitCode.OK
+    assert [record.outcome for record in summary.records] == [Outcome.LESION] * 2
+    for record in summary.records:
+        files = {p.name for p in (tmp_path / "out" / record.name).iterdir()}
+        assert files == {"mask.nii.gz", "score.nii.gz", "case.json", "montage.png"}
+    assert {"report.json", "report.csv", "report.html"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_a_broken_file_costs_no_other_case_anything(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    whole = (scans / "one.nii.gz").read_bytes()
+    (scans / "broken.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (scans / "empty.nii").touch()
+    summary = _run(scans, tmp_path / "out")
+    outcomes = {record.name: record.outcome for record in summary.records}
+    assert outcomes["broken"] == Outcome.REFUSED
+    assert outcomes["empty"] == Outcome.REFUSED
+    assert list(outcomes.values()).count(Outcome.LESION) == 2
+    assert summary.exit_code == ExitCode.REFUSED
+
+
+def test_an_unforeseen_error_is_recorded_and_the_run_goes_on(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = batch.read_scan
+
+    def read_or_break(candidate: object, limits: object) -> object:
+        if candidate.name == "one":  # type: ignore[attr-defined]
+            raise ZeroDivisionError("Phantom^Secret")
+        return real(candidate, limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch, "read_scan", read_or_break)
+    summary = _run(scans, tmp_path / "out")
+    by_name = {record.name: record for record in summary.records}
+    assert by_name["one"].outcome == Outcome.FAILED
+    assert "ZeroDivisionError" in by_name["one"].message
+    assert "Secret" not in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
+    assert summary.exit_code == ExitCode.FAILED
+    monkeypatch.undo()
+    monkeypatch.setattr(batch, "_load", lambda config: detector)
+    assert _run(scans, tmp_path / "out").exit_code == ExitCode.OK
+
+
+def test_a_second_run_scores_nothing_and_leaves_every_byte(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    _run(scans, tmp_path / "out")
+    before, seen = _bytes(tmp_path / "out"), detector.seen
+    summary = _run(scans, tmp_path / "out")
+    assert summary.skipped == 2
+    assert detector.seen == seen
+    assert _bytes(tmp_path / "out") == before
+
+
+def test_overwrite_scores_again_with_the_same_bytes(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    _run(scans, tmp_path / "out")
+    before, seen = _bytes(tmp_path / "out"), detector.seen
+    assert _run(scans, tmp_path / "out", overwrite=True).skipped == 0
+    assert detector.seen == 2 * seen
+    assert _bytes(tmp_path / "out") == before
+
+
+def test_a_changed_option_or_input_is_scored_again(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    _run(scans, tmp_path / "out")
+    assert _run(scans, tmp_path / "out", batch_size=2).skipped == 2
+    assert _run(scans, tmp_path / "out", smooth_mm=1.0).skipped == 0
+    write_nifti(scans / "one.nii.gz", phantom_scan(name="one", seed=5))
+    assert _run(scans, tmp_path / "out", smooth_mm=1.0).skipped == 1
+
+
+def test_a_damaged_result_is_made_anew(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    _run(scans, tmp_path / "out")
+    before = _bytes(tmp_path / "out")
+    (tmp_path / "out" / "one" / "mask.nii.gz").write_bytes(b"half")
+    assert _run(scans, tmp_path / "out").skipped == 1
+    assert _bytes(tmp_path / "out") == before
+
+
+def test_a_dry_run_writes_nothing_and_tells_what_is_done(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    order = RunOrder((scans,), tmp_path / "out", make_config({"threshold": 0.75, "window": "0,1000"}))
+    assert [line.split()[0] for line in plan_run(order)] == ["score", "score"]
+    assert not (tmp_path / "out").exists()
+    run_cases(order)
+    assert [line.split()[0] for line in plan_run(order)] == ["skip", "skip"]
+
+
+def test_an_empty_folder_is_a_usage_error(tmp_path: Path, detector: BrightnessDetector) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ConfigError, match="No DICOM"):
+        _run(tmp_path / "nothing", tmp_path / "out")
+
+
+def test_the_report_holds_the_resolved_configuration(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    _run(scans, tmp_path / "out", axis="axial")
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["manifest"]["config"] == make_config(
+        {"threshold": 0.75, "window": "0,1000", "axis": "axial"}
+    ).model_dump(mode="json")
+
+
+def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    _run(scans, tmp_path / "out")
+    for name, content in _bytes(tmp_path / "out").items():
+        assert b"Secret" not in content, name
+        assert b"SECRET-4711" not in content, name

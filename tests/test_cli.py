@@ -1,0 +1,126 @@
+"""The command line: exit codes, messages, and what is printed where."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from medzsad import batch
+from medzsad.cli import main
+from tests.detectors import BrightnessDetector
+from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+    return CliRunner()
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    write_nifti(folder / "one.nii.gz", phantom_scan(name="one"))
+    return folder
+
+
+def test_help_answers_without_loading_torch() -> None:
+    code = (
+        "import sys; from medzsad.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert not {"'torch'", "'numpy'", "'monai'"} & set(done.stdout.split(", "))
+
+
+def test_help_answers_in_a_fraction_of_a_second() -> None:
+    best = 9.0
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "medzsad", "--help"], capture_output=True, check=True)
+        best = min(best, time.perf_counter() - started)
+    assert best < 0.3
+
+
+def test_run_ends_with_0_and_names_the_report(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    done = runner.invoke(main, ["run", str(scans), "-o", str(tmp_path / "out"), "--threshold", "0.8"])
+    assert done.exit_code == 0, done.output
+    assert "1 lesion" in done.output
+    assert str(tmp_path / "out" / "report.html") in done.output
+
+
+def test_run_ends_with_3_if_a_case_was_refused(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    (scans / "empty.nii").touch()
+    done = runner.invoke(main, ["run", str(scans), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 3
+    assert "empty: refused" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere", "-o", "OUT"], "nowhere"),
+        (["run", "SCANS", "-o", "OUT", "--window", "lungs"], "Unknown window 'lungs'"),
+        (["run", "SCANS", "-o", "OUT", "--threshold", "2"], "threshold"),
+        (["run", "SCANS", "-o", "OUT", "--device", "toaster"], None),
+        (["run", "SCANS", "-o", "OUT", "--config", "absent.yaml"], "absent.yaml"),
+        (["run", "SCANS"], "--out"),
+        (["run", "SCANS", "-o", "OUT", "--frame", "1", "--all-frames"], "exclude each other"),
+        (["run", "SCANS", "-o", "OUT", "--series", "999"], "999"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_sentence(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str | None
+) -> None:
+    if words is not None:
+        monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+    places = {"SCANS": str(scans), "OUT": str(tmp_path / "out")}
+    done = CliRunner().invoke(main, [places.get(a, a) for a in arguments])
+    assert done.exit_code == 2, done.output
+    assert (words or "toaster") in done.output
+    assert "Traceback" not in done.output
+
+
+def test_flags_override_the_configuration_file(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("threshold: 0.8\nseed: 3\n", encoding="utf-8")
+    arguments = ["run", str(scans), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "run.yaml"), "--seed", "4"]
+    assert runner.invoke(main, arguments).exit_code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert (report["manifest"]["config"]["threshold"], report["manifest"]["config"]["seed"]) == (0.8, 4)
+
+
+def test_quiet_prints_nothing(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    done = runner.invoke(main, ["run", str(scans), "-o", str(tmp_path / "out"), "-q"])
+    assert (done.exit_code, done.output) == (0, "")
+
+
+def test_a_dry_run_says_what_it_would_do(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    done = runner.invoke(main, ["run", str(scans), "-o", str(tmp_path / "out"), "--dry-run"])
+    assert done.output.split() == ["score", "one", "one.nii.gz"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_inspect_lists_every_series_with_its_verdict(scans: Path) -> None:
+    write_dicom_series(scans / "regular", phantom_scan())
+    write_dicom_series(scans / "gapped", phantom_scan(seed=2), drop_slice=5, uid_seed="gapped")
+    done = CliRunner().invoke(main, ["inspect", str(scans), "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.output)
+    assert len(found) == 3
+    assert [entry["code"] for entry in found].count("GEOMETRY_GAP") == 1
+    assert "Secret" not in done.output
+    table = CliRunner().invoke(main, ["inspect", str(scans)]).output
+    assert "3 found, 2 eligible." in table
+    assert "GEOMETRY_GAP" in table
+
+
+def test_info_names_versions_decoders_and_weights() -> None:
+    done = CliRunner().invoke(main, ["info"])
+    assert done.exit_code == 0
+    for word in ("torch", "open_clip", "all present", "medzsad-mini"):
+        assert word in done.output

@@ -1,0 +1,153 @@
+"""One scan to one result, with a detector whose score is brightness: geometry and bookkeeping without a network."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import medzsad
+from medzsad.config import make_config
+from medzsad.errors import ConfigError, RefusedError
+from medzsad.pipeline import detect_scan
+from medzsad.scan.records import Scan, Source
+from medzsad.volume.records import Outcome
+from tests.detectors import BrightnessDetector
+from tests.phantoms import Phantom, all_axcodes, phantom_scan, write_dicom_series, write_nifti
+
+OBLIQUE = [(0.0, 0.0, 17.0), (12.0, -9.0, 0.0), (-21.0, 14.0, 33.0)]
+
+
+def _largest_is_on_the_lesion(result: medzsad.CaseResult, phantom: Phantom) -> None:
+    assert result.outcome == Outcome.LESION
+    lesion = result.lesions[0]
+    distance_mm = np.abs(np.asarray(lesion.centroid_ras_mm) - phantom.lesion_centroid_ras_mm)
+    assert distance_mm.max() <= max(phantom.scan.spacing_mm)
+    voxels = np.linalg.solve(
+        phantom.scan.affine_ras[:3, :3], np.asarray(lesion.centroid_ras_mm) - phantom.scan.affine_ras[:3, 3]
+    )
+    truth = np.argwhere(phantom.lesion_mask).mean(axis=0)
+    assert np.abs(voxels - truth).max() <= 1.0
+
+
+@pytest.mark.parametrize("axcodes", all_axcodes())
+def test_a_planted_lesion_comes_back_in_every_orientation(tmp_path: Path, axcodes: str) -> None:
+    phantom = write_nifti(tmp_path / "scan.nii.gz", phantom_scan(axcodes=axcodes))
+    for axis in ("acquisition", "axial", "coronal", "sagittal"):
+        for resize in ("fit", "stretch"):
+            result = medzsad.detect(
+                tmp_path / "scan.nii.gz",
+                detector=BrightnessDetector(),
+                axis=axis,
+                resize=resize,
+                threshold=0.75,
+                window="0,1000",
+            )
+            _largest_is_on_the_lesion(result, phantom)
+            assert result.mask is not None
+            assert result.mask.shape == phantom.scan.shape
+
+
+@pytest.mark.parametrize("degrees", OBLIQUE, ids=str)
+@pytest.mark.parametrize("axcodes", ["LPS", "SAR", "PIR"])
+def test_a_planted_lesion_comes_back_from_oblique_scans(
+    tmp_path: Path, axcodes: str, degrees: tuple[float, float, float]
+) -> None:
+    phantom = phantom_scan(axcodes=axcodes, oblique_degrees=degrees)
+    write_nifti(tmp_path / "scan.nii.gz", phantom)
+    write_dicom_series(tmp_path / "series", phantom)
+    for path in (tmp_path / "scan.nii.gz", tmp_path / "series"):
+        result = medzsad.detect(path, detector=BrightnessDetector(), threshold=0.75, window="0,1000")
+        _largest_is_on_the_lesion_in_world(result, phantom)
+
+
+def _largest_is_on_the_lesion_in_world(result: medzsad.CaseResult, phantom: Phantom) -> None:
+    distance_mm = np.linalg.norm(np.asarray(result.lesions[0].centroid_ras_mm) - phantom.lesion_centroid_ras_mm)
+    assert distance_mm <= min(phantom.scan.spacing_mm)
+
+
+@pytest.mark.parametrize("axis", ["acquisition", "axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("resize", ["fit", "stretch"])
+def test_a_planted_lesion_comes_back_from_dicom(tmp_path: Path, axis: str, resize: str) -> None:
+    phantom = write_dicom_series(tmp_path / "series", phantom_scan())
+    result = medzsad.detect(
+        tmp_path / "series", detector=BrightnessDetector(), axis=axis, resize=resize, threshold=0.75, window="0,1000"
+    )
+    _largest_is_on_the_lesion_in_world(result, phantom)
+
+
+def test_a_healthy_phantom_ends_as_no_lesion_with_an_empty_mask() -> None:
+    phantom = phantom_scan(lesion=False)
+    result = detect_scan(phantom.scan, BrightnessDetector(), make_config({"threshold": 1.0, "window": "0,100000"}))
+    assert result.outcome == Outcome.NO_LESION
+    assert result.mask is not None
+    assert result.mask.sum() == 0
+    assert result.lesions == ()
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    phantom = phantom_scan()
+    results = [detect_scan(phantom.scan, BrightnessDetector(), make_config({"batch_size": n})) for n in (1, 3, 64)]
+    for other in results[1:]:
+        assert np.array_equal(results[0].score, other.score)
+
+
+def test_only_slices_with_tissue_are_scored_and_the_others_are_zero() -> None:
+    phantom = phantom_scan()
+    voxels = phantom.scan.voxels.copy()
+    voxels[:, :, :2] = 0.0
+    scan = Scan("case", voxels, phantom.scan.affine_ras, "MR", 2, Source("array"))
+    detector = BrightnessDetector()
+    result = detect_scan(scan, detector, make_config({}))
+    assert result.score is not None
+    assert result.score[:, :, :2].max() == 0.0
+    assert not result.slices[0].scored
+    assert detector.seen == sum(entry.scored for entry in result.slices)
+
+
+def test_smoothing_spreads_a_score_by_millimetres_along_all_axes() -> None:
+    phantom = phantom_scan()
+    sharp = detect_scan(phantom.scan, BrightnessDetector(), make_config({}))
+    smooth = detect_scan(phantom.scan, BrightnessDetector(), make_config({"smooth_mm": 4.0}))
+    assert sharp.score is not None
+    assert smooth.score is not None
+    assert smooth.score.std() < sharp.score.std()
+    assert abs(float(smooth.score.mean() / sharp.score.mean()) - 1.0) < 0.1
+
+
+def test_small_components_are_dropped_by_volume() -> None:
+    phantom = phantom_scan()
+    options = {"threshold": 0.75, "window": "0,1000"}
+    kept = detect_scan(phantom.scan, BrightnessDetector(), make_config(options))
+    dropped = detect_scan(phantom.scan, BrightnessDetector(), make_config({**options, "min_volume_mm3": 1e6}))
+    assert kept.outcome == Outcome.LESION
+    assert dropped.outcome == Outcome.NO_LESION
+
+
+def test_without_any_threshold_the_user_is_told_to_give_one() -> None:
+    with pytest.raises(ConfigError, match="threshold"):
+        detect_scan(phantom_scan().scan, BrightnessDetector(threshold=None), make_config({}))
+
+
+def test_a_folder_with_two_series_is_no_single_scan(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii.gz")
+    write_nifti(tmp_path / "b.nii.gz")
+    with pytest.raises(ConfigError, match="2 series or files"):
+        medzsad.detect(tmp_path, detector=BrightnessDetector())
+
+
+def test_a_refused_scan_raises_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.nii.gz").touch()
+    with pytest.raises(RefusedError) as caught:
+        medzsad.detect(tmp_path / "empty.nii.gz", detector=BrightnessDetector())
+    assert caught.value.code == "FILE_EMPTY"
+
+
+def test_a_mask_of_every_axis_order_is_the_same_in_the_world(tmp_path: Path) -> None:
+    reference = phantom_scan(axcodes="RAS")
+    expected = detect_scan(reference.scan, BrightnessDetector(), make_config({"axis": "axial"}))
+    for axcodes in ("LPS", "SRP", "AIL"):
+        phantom = phantom_scan(axcodes=axcodes)
+        result = detect_scan(phantom.scan, BrightnessDetector(), make_config({"axis": "axial"}))
+        turned = nib.as_closest_canonical(nib.Nifti1Image(result.mask, phantom.scan.affine_ras))
+        assert np.array_equal(np.asarray(turned.dataobj), expected.mask)
