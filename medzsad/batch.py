@@ -13,6 +13,7 @@ from medzsad.errors import ConfigError, ExitCode, MedzsadError, OutputError, Ref
 from medzsad.inspection import package_versions
 from medzsad.methods.base import Detector
 from medzsad.output.case import case_record, read_case, write_case
+from medzsad.output.lock import only_run
 from medzsad.output.paths import clean_leftovers
 from medzsad.output.report import write_reports
 from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest
@@ -99,7 +100,7 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
     detector = _load(order.config)
     records: list[CaseRecord] = []
     skipped = 0
-    with _found(order) as candidates:
+    with _found(order) as candidates, only_run(order.out):
         clean_leftovers(order.out)
         observer.started(len(candidates))
         for candidate in candidates:
@@ -111,7 +112,7 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
                 skipped += 1
             records.append(record)
             observer.case_ended(record.name, record.outcome, record.message)
-    write_reports(order.out, _manifest(order.config, detector), records)
+        write_reports(order.out, _manifest(order.config, detector), records)
     return RunSummary(order.out, tuple(records), skipped)
 
 

@@ -98,6 +98,15 @@ def test_a_second_run_scores_nothing_and_leaves_every_byte(
     assert _bytes(tmp_path / "out") == before
 
 
+def test_results_below_the_scans_are_not_taken_for_scans(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    _run(scans, scans / "out")
+    summary = _run(scans, scans / "out")
+    assert (len(summary.records), summary.skipped) == (2, 2)
+    assert len(_run(scans, tmp_path / "elsewhere").records) == 2
+
+
 def test_overwrite_scores_again_with_the_same_bytes(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
     _run(scans, tmp_path / "out")
     before, seen = _bytes(tmp_path / "out"), detector.seen

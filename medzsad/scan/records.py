@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from medzsad.errors import ReasonCode
 
+# An empty file that marks a folder of results, so that `medzsad run . -o out` never takes its own masks for scans.
+RESULTS_MARK = ".medzsad"
+
 SourceKind = Literal["dicom", "nifti", "itk", "picture", "array"]
 
 

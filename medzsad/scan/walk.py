@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
 from medzsad.scan.archive import looks_like_archive, unpack
-from medzsad.scan.records import ReadLimits
+from medzsad.scan.records import RESULTS_MARK, ReadLimits
 
 _SKIPPED_FOLDERS = frozenset({"__MACOSX", ".git", ".svn"})
 
@@ -32,6 +32,8 @@ class Found:
 
 def walk(paths: Sequence[Path], limits: ReadLimits, unpack_dir: Path | None) -> list[Found]:
     """All files under the paths, without those reached twice; folders recursively, links followed without loops.
+
+    Folders that hold results of medzsad are passed over.
 
     Args:
         paths: Folders, files and archives.
@@ -65,7 +67,7 @@ def _below(folder: Path, prefix: str = "") -> Iterator[Found]:
     barred: list[Path] = []
     for root, folders, files in os.walk(folder, followlinks=True, onerror=lambda e: barred.append(Path(e.filename))):
         here = Path(root)
-        if here.resolve() in entered:
+        if here.resolve() in entered or RESULTS_MARK in files:
             folders.clear()
             continue
         entered.add(here.resolve())

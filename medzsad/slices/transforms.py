@@ -5,7 +5,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, InvertibleTransform, NormalizeIntensity, ScaleIntensityRange
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform

@@ -1,0 +1,69 @@
+"""Real scans, where they are at hand: a tumor found from both formats, and series that must not be stacked blindly."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.processing import resample_from_to
+
+import medzsad
+from medzsad.batch import RunOrder, run_cases
+from medzsad.config import make_config
+from medzsad.methods.base import Detector
+from medzsad.volume.records import Outcome
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the development data is not here")
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return medzsad.load_detector(device="cpu")
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * np.logical_and(a, b).sum() / (a.sum() + b.sum()))
+
+
+def test_brainix_is_found_from_dicom_and_nifti_with_the_same_mask(detector: Detector) -> None:
+    masks = []
+    for path in (DATA / "dicom" / "brainix" / "FLAIR", DATA / "volumes" / "brainix" / "FLAIR.nii.gz"):
+        result = medzsad.detect(path, detector=detector)
+        assert result.outcome == Outcome.LESION
+        assert result.scan is not None
+        assert result.mask is not None
+        masks.append(nib.Nifti1Image(result.mask, result.scan.affine_ras))
+    moved = resample_from_to(masks[0], masks[1], order=0)
+    assert _dice(np.asarray(moved.dataobj) > 0, np.asarray(masks[1].dataobj) > 0) >= 0.98
+
+
+def test_the_largest_lesion_of_brainix_lies_on_the_drawn_region(detector: Detector) -> None:
+    result = medzsad.detect(DATA / "volumes" / "brainix" / "FLAIR.nii.gz", detector=detector)
+    region = np.asarray(nib.load(DATA / "volumes" / "brainix" / "ROI.nii.gz").dataobj) > 0
+    assert region[tuple(int(round(i)) for i in result.lesions[0].centroid_index)]
+
+
+IRREGULAR = {
+    "gantrytilting": "GEOMETRY_TILTED",
+    "notavolume": "GEOMETRY_DUPLICATE_POSITION",
+    "slicecount": "SERIES_TOO_FEW_SLICES",
+    "sliceincrement": "GEOMETRY_GAP",
+    "sliceorientation": "GEOMETRY_MIXED_ORIENTATION",
+}
+
+
+@pytest.mark.parametrize("folder", sorted(IRREGULAR))
+def test_irregular_series_are_refused_and_scored_when_that_is_allowed(
+    folder: str, tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medzsad.batch._load", lambda config: detector)
+    place = DATA / "dicom" / "irregular" / folder
+    refused = run_cases(RunOrder((place,), tmp_path / "refused", make_config({}))).records
+    series = [record for record in refused if record.input.kind == "dicom"]
+    assert series
+    assert {record.code for record in series} == {IRREGULAR[folder]}
+    scored = run_cases(RunOrder((place,), tmp_path / "scored", make_config({"allow_irregular": True}))).records
+    for record in (record for record in scored if record.input.kind == "dicom"):
+        assert record.outcome in (Outcome.LESION, Outcome.NO_LESION)
+        assert record.notes
