@@ -12,14 +12,14 @@ from medzsad.config import RunConfig, result_options
 from medzsad.errors import ConfigError, ExitCode, MedzsadError, OutputError, RefusedError
 from medzsad.inspection import package_versions
 from medzsad.methods.base import Detector
-from medzsad.output.case import case_record, read_case, write_case
+from medzsad.output.case import CaseFacts, case_record, read_case, write_case
 from medzsad.output.lock import only_run
 from medzsad.output.paths import clean_leftovers
 from medzsad.output.report import write_reports
 from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest
 from medzsad.pipeline import detect_scan, load_detector, read_limits
 from medzsad.progress import Observer, Silent
-from medzsad.resume import case_key
+from medzsad.resume import case_key, content_digest
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
@@ -138,35 +138,48 @@ def _load(config: RunConfig) -> Detector:
     return load_detector(config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device)
 
 
-def _key(order: RunOrder, candidate: Candidate, detector: Detector) -> str:
-    info = detector.info
-    weights = {"prompts": info.sha256, "clip": info.clip_sha256}
-    return case_key(candidate, result_options(order.config), weights)
+def _digest_and_key(order: RunOrder, candidate: Candidate, detector: Detector) -> tuple[str, str]:
+    try:
+        content = content_digest(candidate)
+    except RefusedError:
+        # A file that cannot be read has no key; the case is looked at anew in the next run.
+        return "", ""
+    weights = {"prompts": detector.info.sha256, "clip": detector.info.clip_sha256}
+    return content, case_key(candidate, content, result_options(order.config), weights)
 
 
 def _done(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord | None:
+    # Only results are taken over: a refusal costs little to repeat and may have been the machine's.
     record = read_case(order.out, candidate.name)
-    if record is None or record.outcome == Outcome.FAILED:
+    if record is None or record.outcome not in (Outcome.LESION, Outcome.NO_LESION):
         return None
-    try:
-        return record if record.key == _key(order, candidate, detector) else None
-    except RefusedError:
-        return None
+    return record if record.key == _digest_and_key(order, candidate, detector)[1] else None
 
 
 def _run_case(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord:
+    content, key = _digest_and_key(order, candidate, detector)
+    facts = CaseFacts(candidate, content, key, order.config, _model_record(order.config, detector))
+    if not order.overwrite and _holds_another_scan(order, candidate, content):
+        message = (
+            f"{order.out / candidate.name} holds the result of another scan of the same name, which was kept. "
+            "Choose another folder with -o, or replace it with --overwrite."
+        )
+        return case_record(CaseResult(candidate.name, Outcome.FAILED, message=message), facts)
     result = _result(order, candidate, detector)
     try:
-        key = _key(order, candidate, detector)
-    except RefusedError:
-        # A file that cannot be read has no key; the case is looked at anew in the next run.
-        key = ""
-    model = _model_record(order.config, detector)
-    try:
-        return write_case(result, order.out, candidate=candidate, key=key, config=order.config, model=model)
+        return write_case(result, order.out, facts)
     except OutputError as error:
-        failure = CaseResult(candidate.name, Outcome.FAILED, message=str(error))
-        return case_record(failure, candidate, key="", config=order.config, model=model)
+        message = str(error)
+    except Exception as error:  # noqa: BLE001  (one of the two places that keep a case from taking the others along)
+        message = _unexpected(error)
+    return case_record(CaseResult(candidate.name, Outcome.FAILED, message=message), facts)
+
+
+def _holds_another_scan(order: RunOrder, candidate: Candidate, content: str) -> bool:
+    record = read_case(order.out, candidate.name)
+    if record is None or record.outcome not in (Outcome.LESION, Outcome.NO_LESION):
+        return False
+    return content != "" and record.input.content_sha256 not in ("", content)
 
 
 def _result(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseResult:
@@ -182,17 +195,18 @@ def _result(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRe
         raise
     except MedzsadError as error:
         return CaseResult(name, Outcome.FAILED, message=str(error))
-    except Exception as error:  # noqa: BLE001  (the one place that keeps a case from taking the others along)
-        _log.debug("%s failed", name, exc_info=True)
+    except Exception as error:  # noqa: BLE001  (see _run_case)
         return CaseResult(name, Outcome.FAILED, message=_unexpected(error))
 
 
 def _unexpected(error: Exception) -> str:
-    # The text of a foreign exception may quote header values, so only its type and our own place are told.
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    # The text of a foreign exception may quote header values, so only its type and places are told, with -v too.
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames]
+    _log.debug("%s at\n  %s", type(error).__name__, "\n  ".join(places))
     return (
-        f"Unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}. "
-        "Run again with -v for the traceback, and please report it."
+        f"Unexpected {type(error).__name__} at {places[-1] if places else 'an unknown place'}. "
+        "Run again with -v for all places, and please report it."
     )
 
 

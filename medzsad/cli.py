@@ -36,7 +36,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
             click.option("--weights", help="Name of installed weights, or a weights file.  [medzsad-mini]"),
-            click.option("--clip-weights", type=click.Path(path_type=Path), help="File with the CLIP tower."),
+            click.option("--clip-weights", help="CLIP tower: a file, or a name in local caches."),
             click.option("--class-name", help="Word for the organ in the prompts.  [stored with the weights]"),
             click.option("--modality", help="Overrides the modality of the file, e.g. CT for a NIfTI of a CT."),
             click.option(
@@ -133,31 +133,18 @@ def run(
 @_SCANS
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("--series", multiple=True, help="Only this series: UID, its beginning, number or case name.")
-@click.option("--all-frames", is_flag=True, help="List every frame of 4D data.")
-@click.option("--allow-irregular", is_flag=True, help="Judge as `run --allow-irregular` would.")
-@click.option("--min-slices", type=int, default=4, show_default=True, help="Fewest slices of a DICOM stack.")
-def inspect(
-    scans: tuple[Path, ...],
-    as_json: bool,
-    series: tuple[str, ...],
-    all_frames: bool,
-    allow_irregular: bool,
-    min_slices: int,
-) -> None:
+@click.option("--frame", type=int, help="Which frame of 4D data is meant.")
+@click.option("--all-frames", is_flag=True, default=None, help="List every frame of 4D data.")
+@click.option("--allow-irregular", is_flag=True, default=None, help="Judge as `run --allow-irregular` would.")
+@click.option("--min-slices", type=int, help="Fewest slices of a DICOM stack.  [4]")
+@click.option("--max-voxels", type=int, help="Larger scans are refused.  [1000000000]")
+@click.option("--max-archive-bytes", type=int, help="Larger archives are refused.  [16 GiB]")
+def inspect(scans: tuple[Path, ...], as_json: bool, **flags: Any) -> None:
     """List every series and file in SCANS with its grid, and what `run` would do with it and why."""
     with _reported_errors(quiet=False, verbose=False):
-        from medzsad.config import make_config
         from medzsad.inspection import inspect_scans, inspection_json, inspection_table
 
-        config = make_config(
-            {
-                "series": series,
-                "all_frames": all_frames,
-                "allow_irregular": allow_irregular,
-                "min_slices": min_slices,
-            }
-        )
-        candidates = inspect_scans(scans, config)
+        candidates = inspect_scans(scans, _config(None, flags))
         click.echo(inspection_json(candidates) if as_json else inspection_table(candidates))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from medzsad.errors import ConfigError
 
@@ -15,6 +15,18 @@ ResizeRule = Literal["fit", "stretch"]
 ScoreDtype = Literal["float32", "float16-scaled"]
 Precision = Literal["float32", "bfloat16"]
 
+# Codes of DICOM's Modality (PS3.3 C.7.3.1.1.1) that hold pictures, and PICTURE for 8-bit ones.
+MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OPT", "OP", "ES", "XC", "SM", "PICTURE")
+
+
+def _known_modality(value: str) -> str:
+    if value.upper() not in MODALITIES:
+        raise ValueError(f"known modalities are {', '.join(MODALITIES)}")
+    return value.upper()
+
+
+Modality = Annotated[str, AfterValidator(_known_modality)]
+PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -23,7 +35,8 @@ class RunConfig(BaseModel):
 
     Attributes:
         weights: Name of installed weights (`medzsad weights list`) or path of a weights file.
-        clip_weights: File with the CLIP tower, for weights that do not bring their own.
+        clip_weights: CLIP tower for weights that do not bring their own: a file, or a name such as
+            ViT-L-14-336/openai that is looked up in local caches.
         class_name: Word for the organ in the prompts; None takes the one stored with the weights.
         modality: Overrides the modality of the file ("CT", "MR", ...); NIfTI does not carry one.
         axis: Which slices are scored; `acquisition` takes those with the best in-plane resolution.
@@ -49,10 +62,10 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weights: str = "medzsad-mini"
-    clip_weights: Path | None = None
+    weights: PathText = "medzsad-mini"
+    clip_weights: PathText | None = None
     class_name: str | None = None
-    modality: str | None = None
+    modality: Modality | None = None
     axis: Axis = "acquisition"
     window: str = "auto"
     resize: ResizeRule = "fit"

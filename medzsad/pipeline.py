@@ -1,6 +1,7 @@
 """One scan to one result: slices, scores, the scan's own grid, threshold, lesions."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from medzsad.methods.load import load_detector as _load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
-from medzsad.scan.reader import read_scan
+from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from medzsad.scoring.device import resolve_device
 from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
 from medzsad.slices.stack import SliceStack, stack_slices
-from medzsad.slices.window import looks_like_hounsfield
+from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
 from medzsad.volume.lesions import find_lesions
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
 from medzsad.volume.threshold import apply_threshold, resolve_threshold
@@ -77,14 +78,25 @@ def detect(scan: Scan | Path | str, *, detector: Detector | None = None, **optio
         >>> [lesion.centroid_lps_mm for lesion in result.lesions]  # doctest: +SKIP
     """
     config = make_config(options)
+    _check_options(options, detector is not None)
     if detector is None:
         detector = load_detector(
             config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
         )
     if isinstance(scan, Scan):
-        return detect_scan(scan, detector, config)
+        return detect_scan(checked_scan(scan, scan.name), detector, config)
     with temporary_unpack_dir() as unpack_dir:
         return detect_scan(_only_scan(Path(scan), config, unpack_dir), detector, config)
+
+
+def _check_options(options: dict[str, Any], has_detector: bool) -> None:
+    if options.get("all_frames"):
+        raise ConfigError("detect() scores one scan; choose a frame with frame=..., or use `medzsad run --all-frames`.")
+    unused = sorted({"weights", "clip_weights", "samples", "device"} & set(options))
+    if has_detector and unused:
+        raise ConfigError(
+            f"The detector is given, so {', '.join(unused)} would do nothing; give them to load_detector."
+        )
 
 
 def _only_scan(path: Path, config: RunConfig, unpack_dir: Path) -> Scan:
@@ -102,6 +114,9 @@ def _only_scan(path: Path, config: RunConfig, unpack_dir: Path) -> Scan:
 
 def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult:
     """The result for a scan in memory under a checked configuration."""
+    if config.modality is not None:
+        note = f"The modality {config.modality} was given by the user."
+        scan = replace(scan, modality=config.modality, notes=(*scan.notes, note))
     # First, so that a run with no usable threshold ends before any time is spent.
     threshold, provenance = resolve_threshold(
         config.threshold, detector.info.threshold, detector.info.threshold_provenance
@@ -142,7 +157,7 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         threshold=threshold,
         threshold_provenance=provenance,
         window=stack.window.record(),
-        notes=scan.notes + _remarks(scan, stack, config),
+        notes=scan.notes + _remarks(scan, stack),
     )
 
 
@@ -152,7 +167,6 @@ def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
         size=detector.spec.image_size,
         axis=config.axis,
         window=config.window,
-        modality=config.modality,
         resize=config.resize,
     )
 
@@ -174,15 +188,19 @@ def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, .
     return tuple(sorted(entries, key=lambda entry: entry.index))
 
 
-def _remarks(scan: Scan, stack: SliceStack, config: RunConfig) -> tuple[str, ...]:
+def _remarks(scan: Scan, stack: SliceStack) -> tuple[str, ...]:
     remarks = []
-    modality = (config.modality or scan.modality).upper()
-    if not config.modality and looks_like_hounsfield(scan):
+    if looks_like_hounsfield(scan):
         remarks.append(
             "The values look like Hounsfield units but the file names no modality; percentiles were used. "
             "Give --modality CT for a CT window."
         )
-    if modality == "CT" and float(scan.voxels.min()) > -200.0:
+    if stack.window.name in CT_WINDOWS and scan.modality != "CT":
+        remarks.append(
+            f"The CT window {stack.window.name} was applied to modality '{scan.modality or 'unknown'}', whose values "
+            "are not Hounsfield units."
+        )
+    if scan.modality == "CT" and float(scan.voxels.min()) > -200.0:
         remarks.append(
             f"A CT without any value below -200 HU (smallest {scan.voxels.min():.0f}) may lack its rescale intercept."
         )

@@ -11,26 +11,38 @@ from medzsad.scan.records import Candidate
 from medzsad.version import __version__
 
 
-def case_key(candidate: Candidate, options: Mapping[str, Any], weights: Mapping[str, str]) -> str:
-    """The sha256 (hex) that identifies the result of a case.
-
-    It covers the bytes of all files of the candidate (their order and names do not matter), the frame, the options
-    that change results, the digests of the weights, and medzsad's version.
+def content_digest(candidate: Candidate) -> str:
+    """The sha256 (hex) of the bytes of all files of a candidate; their order and names do not matter.
 
     Raises:
         RefusedError: FILE_UNREADABLE, if a file can no longer be read.
     """
+    return _json_digest(sorted(_digest(path) for path in candidate.files))
+
+
+def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], weights: Mapping[str, str]) -> str:
+    """The sha256 (hex) that identifies the result of a case.
+
+    Args:
+        candidate: What was found; its kind, name and frame count.
+        content: From `content_digest`.
+        options: The options that change results.
+        weights: Digests of the weights.
+    """
     description = {
         "version": __version__,
-        "files": sorted(_digest(path) for path in candidate.files),
+        "content": content,
         "kind": candidate.kind,
         "name": candidate.name,
         "frame": candidate.frame,
-        "verdict": candidate.code,
         "options": dict(options),
         "weights": dict(weights),
     }
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    return _json_digest(description)
+
+
+def _json_digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Many scans: one outcome each, resume, exit codes."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from medzsad import batch
 from medzsad.batch import RunOrder, RunSummary, plan_run, run_cases
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
-from medzsad.volume.records import Outcome
+from medzsad.output.case import CaseFacts
+from medzsad.output.schema import CaseRecord
+from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
@@ -119,8 +122,62 @@ def test_a_changed_option_or_input_is_scored_again(scans: Path, tmp_path: Path, 
     _run(scans, tmp_path / "out")
     assert _run(scans, tmp_path / "out", batch_size=2).skipped == 2
     assert _run(scans, tmp_path / "out", smooth_mm=1.0).skipped == 0
-    write_nifti(scans / "one.nii.gz", phantom_scan(name="one", seed=5))
-    assert _run(scans, tmp_path / "out", smooth_mm=1.0).skipped == 1
+    assert _run(scans, tmp_path / "out", smooth_mm=1.0).skipped == 2
+
+
+def test_the_result_of_another_scan_of_the_same_name_is_kept_unless_it_is_to_be_replaced(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    _run(scans, tmp_path / "out")
+    before = (tmp_path / "out" / "one" / "mask.nii.gz").read_bytes()
+    write_nifti(scans / "one.nii.gz", phantom_scan(name="one", seed=5, lesion_radius_mm=(5.0, 6.0, 8.0)))
+    summary = _run(scans, tmp_path / "out")
+    by_name = {record.name: record for record in summary.records}
+    assert by_name["one"].outcome == Outcome.FAILED
+    assert "--overwrite" in by_name["one"].message
+    assert (tmp_path / "out" / "one" / "mask.nii.gz").read_bytes() == before
+    assert _run(scans, tmp_path / "out", overwrite=True).exit_code == ExitCode.OK
+    assert (tmp_path / "out" / "one" / "mask.nii.gz").read_bytes() != before
+
+
+def test_a_refusal_is_looked_at_anew(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    assert _run(scans, tmp_path / "out", max_voxels=10).exit_code == ExitCode.REFUSED
+    assert _run(scans, tmp_path / "out").exit_code == ExitCode.OK
+
+
+def test_an_error_while_writing_costs_no_other_case_anything(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = batch.write_case
+
+    def write_or_break(result: CaseResult, out: Path, facts: CaseFacts) -> CaseRecord:
+        if result.name == "one":
+            raise ValueError("Phantom^Secret")
+        return real(result, out, facts)
+
+    monkeypatch.setattr(batch, "write_case", write_or_break)
+    summary = _run(scans, tmp_path / "out")
+    outcomes = {record.name: record.outcome for record in summary.records}
+    assert outcomes.pop("one") == Outcome.FAILED
+    assert set(outcomes.values()) == {Outcome.LESION}
+    assert "Secret" not in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
+
+
+def test_verbose_tells_places_but_not_the_text_of_foreign_errors(
+    scans: Path,
+    tmp_path: Path,
+    detector: BrightnessDetector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(candidate: object, limits: object) -> object:
+        raise ValueError("Phantom^Secret")
+
+    monkeypatch.setattr(batch, "read_scan", broken)
+    with caplog.at_level("DEBUG", logger="medzsad"):
+        _run(scans, tmp_path / "out")
+    assert "ValueError at" in caplog.text
+    assert "Secret" not in caplog.text
 
 
 def test_a_damaged_result_is_made_anew(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
@@ -157,6 +214,7 @@ def test_the_report_holds_the_resolved_configuration(scans: Path, tmp_path: Path
 
 def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
     _run(scans, tmp_path / "out")
-    for name, content in _bytes(tmp_path / "out").items():
+    for name, stored in _bytes(tmp_path / "out").items():
+        content = gzip.decompress(stored) if name.endswith(".gz") else stored
         assert b"Secret" not in content, name
         assert b"SECRET-4711" not in content, name

@@ -41,6 +41,7 @@ def test_an_unknown_key_names_the_nearest_one() -> None:
         ({"axis": "diagonal"}, "axis"),
         ({"batch_size": 0}, "batch_size"),
         ({"smooth_mm": -1}, "smooth_mm"),
+        ({"modality": "CTT"}, "known modalities are CT"),
         ({"frame": 1, "all_frames": True}, "exclude each other"),
     ],
 )

@@ -151,3 +151,34 @@ def test_a_mask_of_every_axis_order_is_the_same_in_the_world(tmp_path: Path) -> 
         result = detect_scan(phantom.scan, BrightnessDetector(), make_config({"axis": "axial"}))
         turned = nib.as_closest_canonical(nib.Nifti1Image(result.mask, phantom.scan.affine_ras))
         assert np.array_equal(np.asarray(turned.dataobj), expected.mask)
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    scan = phantom_scan().scan
+    with pytest.raises(ConfigError, match="samples"):
+        medzsad.detect(scan, detector=BrightnessDetector(), samples=3)
+    with pytest.raises(ConfigError, match="all-frames"):
+        medzsad.detect(scan, detector=BrightnessDetector(), all_frames=True)
+
+
+def test_a_scan_in_memory_is_checked_like_one_from_a_file() -> None:
+    phantom = phantom_scan()
+    voxels = np.full_like(phantom.scan.voxels, np.nan)
+    scan = Scan("case", voxels, phantom.scan.affine_ras, "MR", 2, Source("array"))
+    with pytest.raises(RefusedError) as caught:
+        medzsad.detect(scan, detector=BrightnessDetector())
+    assert caught.value.code == "VALUES_NOT_FINITE"
+
+
+def test_a_modality_given_by_the_user_counts_everywhere_and_is_noted() -> None:
+    phantom = phantom_scan(modality="")
+    result = medzsad.detect(phantom.scan, detector=BrightnessDetector(), modality="ct")
+    assert result.window["name"] == "soft-tissue"
+    assert result.scan is not None
+    assert result.scan.modality == "CT"
+    assert any("given by the user" in note for note in result.notes)
+
+
+def test_a_ct_window_on_another_modality_is_remarked() -> None:
+    result = medzsad.detect(phantom_scan().scan, detector=BrightnessDetector(), window="lung")
+    assert any("not Hounsfield units" in note for note in result.notes)

@@ -41,7 +41,7 @@ def test_brainix_is_found_from_dicom_and_nifti_with_the_same_mask(detector: Dete
 def test_the_largest_lesion_of_brainix_lies_on_the_drawn_region(detector: Detector) -> None:
     result = medzsad.detect(DATA / "volumes" / "brainix" / "FLAIR.nii.gz", detector=detector)
     region = np.asarray(nib.load(DATA / "volumes" / "brainix" / "ROI.nii.gz").dataobj) > 0
-    assert region[tuple(int(round(i)) for i in result.lesions[0].centroid_index)]
+    assert region[tuple(round(i) for i in result.lesions[0].centroid_index)]
 
 
 IRREGULAR = {

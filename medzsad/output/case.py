@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -35,15 +36,26 @@ from medzsad.scan.records import Candidate, Scan
 from medzsad.volume.records import CaseResult, Outcome
 
 
-def write_case(
-    result: CaseResult,
-    out_dir: Path,
-    *,
-    candidate: Candidate,
-    key: str,
-    config: RunConfig,
-    model: ModelRecord,
-) -> CaseRecord:
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """What a case was made of, whatever its result.
+
+    Attributes:
+        candidate: What was found.
+        content_sha256: Digest of the input's bytes; "" if they could not be read.
+        key: Identifies input, options and weights; a case with an equal key is done.
+        config: The resolved options of the run.
+        model: Which model spoke.
+    """
+
+    candidate: Candidate
+    content_sha256: str
+    key: str
+    config: RunConfig
+    model: ModelRecord
+
+
+def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts) -> CaseRecord:
     """The record of the case, after all its files stand in OUT/<case>.
 
     A case with a result gets mask, score, picture and record; a refused or failed one the record alone. Files are
@@ -53,10 +65,7 @@ def write_case(
     Args:
         result: How the case ended.
         out_dir: Output folder of the run; made if absent.
-        candidate: What was found for this case.
-        key: Identifies input, options and weights; a case with an equal key is done.
-        config: The resolved options of the run.
-        model: Which model spoke.
+        facts: What the case was made of.
 
     Raises:
         OutputError: A file could not be written, does not read back as written, or the result contradicts itself.
@@ -65,8 +74,8 @@ def write_case(
     partial = partial_paths(out_dir, result.name)
     try:
         _start_anew(partial.directory)
-        files = _write_volumes(partial, result, config, model)
-        record = case_record(result, candidate, key=key, config=config, model=model, files=files)
+        files = _write_volumes(partial, result, facts.config, facts.model)
+        record = case_record(result, facts, files)
         write_text_atomic(partial.record, json_text(record))
         replace_directory(partial.directory, final.directory)
     except OSError as error:
@@ -82,38 +91,21 @@ def write_case(
     return record
 
 
-def case_record(
-    result: CaseResult,
-    candidate: Candidate,
-    *,
-    key: str,
-    config: RunConfig,
-    model: ModelRecord,
-    files: dict[str, str] | None = None,
-) -> CaseRecord:
-    """The record of a case as case.json holds it.
-
-    Args:
-        result: How the case ended.
-        candidate: What was found for this case.
-        key: Identifies input, options and weights.
-        config: The resolved options of the run.
-        model: Which model spoke.
-        files: Names of the written files with their sha256.
-    """
+def case_record(result: CaseResult, facts: CaseFacts, files: dict[str, str] | None = None) -> CaseRecord:
+    """The record of a case as case.json holds it; `files` are the names of the written files with their sha256."""
     scored = result.scan is not None
     return CaseRecord(
         name=result.name,
-        key=key,
+        key=facts.key,
         outcome=result.outcome,
         code=None if result.code is None else str(result.code),
         message=result.message,
-        input=_input_record(candidate, result.scan, result.slice_axis),
+        input=_input_record(facts, result.scan, result.slice_axis),
         window=result.window,
         threshold=result.threshold if scored else None,
         threshold_provenance=result.threshold_provenance if scored else "",
-        model=ModelReference(name=model.name, sha256=model.sha256),
-        seed=config.seed,
+        model=ModelReference(name=facts.model.name, sha256=facts.model.sha256),
+        seed=facts.config.seed,
         lesions=tuple(LesionRecord.model_validate(lesion, from_attributes=True) for lesion in result.lesions),
         slices=tuple(SliceRecord.model_validate(entry, from_attributes=True) for entry in result.slices),
         notes=result.notes,
@@ -161,30 +153,28 @@ def _write_volumes(paths: CasePaths, result: CaseResult, config: RunConfig, mode
     return {path.name: _digest(path) for path in (paths.mask, paths.score, paths.montage)}
 
 
-def _input_record(candidate: Candidate, scan: Scan | None, slice_axis: int) -> InputRecord:
+def _input_record(facts: CaseFacts, scan: Scan | None, slice_axis: int) -> InputRecord:
+    candidate = facts.candidate
     uid = candidate.series_uid or (scan.source.series_uid if scan else None)
-    short = hashlib.sha256(uid.encode()).hexdigest()[:10] if uid else None
     found = InputRecord(
         kind=candidate.kind,
         label=candidate.label,
-        series_uid_sha256_10=short,
+        content_sha256=facts.content_sha256,
+        series_uid_sha256_10=hashlib.sha256(uid.encode()).hexdigest()[:10] if uid else None,
         frame=candidate.frame,
         modality=candidate.modality,
     )
     if scan is None:
         return found
-    return InputRecord(
-        kind=found.kind,
-        label=found.label,
-        series_uid_sha256_10=short,
-        frame=found.frame,
-        modality=scan.modality or found.modality,
-        shape=scan.shape,
-        spacing_mm=scan.spacing_mm,
-        affine_ras=scan.affine_ras.tolist(),
-        slice_axis=slice_axis,
-        plane=plane_name(scan.affine_ras, slice_axis),
-    )
+    grid = {
+        "modality": scan.modality or found.modality,
+        "shape": scan.shape,
+        "spacing_mm": scan.spacing_mm,
+        "affine_ras": scan.affine_ras.tolist(),
+        "slice_axis": slice_axis,
+        "plane": plane_name(scan.affine_ras, slice_axis),
+    }
+    return InputRecord.model_validate({**found.model_dump(), **grid})
 
 
 def _start_anew(directory: Path) -> None:

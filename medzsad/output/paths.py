@@ -1,6 +1,6 @@
 """Names of the files of a result, and writing them whole or not at all.
 
-Files and folders are made under a hidden name first (`.partial-<name>`) and renamed when complete. A kill at any
+Files and folders are made under a hidden name first (`.medzsad-partial-<name>`), then renamed. A kill at any
 moment leaves under the final name the old result, the new one, or nothing; never a part of one.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from medzsad.errors import OutputError
 
-PARTIAL = ".partial-"
-OLD = ".old-"
+PARTIAL = ".medzsad-partial-"
+OLD = ".medzsad-old-"
 
 
 @dataclass(frozen=True, slots=True)

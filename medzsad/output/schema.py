@@ -99,6 +99,7 @@ class InputRecord(_Record):
     Attributes:
         kind: Format family.
         label: Place relative to what was asked for.
+        content_sha256: Digest of the bytes of all its files; "" if they could not be read.
         series_uid_sha256_10: First ten hex digits of the sha256 of the SeriesInstanceUID.
         frame: Index along the fourth axis, if one was chosen.
         modality: As the file says; "" where it does not.
@@ -111,6 +112,7 @@ class InputRecord(_Record):
 
     kind: SourceKind
     label: str
+    content_sha256: str = ""
     series_uid_sha256_10: str | None = None
     frame: int | None = None
     modality: str = ""

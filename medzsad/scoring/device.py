@@ -43,6 +43,9 @@ def _present(device: torch.device) -> bool:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which the model is called: bfloat16 matrix products, or plain float32."""
+    if precision == "float32" and device.type == "cuda":
+        # cuDNN's convolutions would round to TF32 otherwise, and float32 is the reference.
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -101,7 +101,6 @@ def stack_slices(
     size: int,
     axis: Axis = "acquisition",
     window: str = "auto",
-    modality: str | None = None,
     resize: ResizeRule = "fit",
 ) -> SliceStack:
     """The slices of `scan` as squares of `size` pixels.
@@ -110,7 +109,7 @@ def stack_slices(
         ConfigError: The window is unknown.
     """
     plan = plan_slices(scan, axis)
-    chosen = resolve_window(scan, window, modality)
+    chosen = resolve_window(scan, window)
     view = oriented_view(scan.voxels, scan, plan)
     count = view.shape[2]
     indices = np.arange(count)[::-1] if plan.flipped else np.arange(count)

@@ -73,9 +73,11 @@ def _acquisition_axis(scan: Scan, codes: tuple[str, ...]) -> int:
     others = [s for a, s in enumerate(scan.spacing_mm) if a != coarsest]
     if scan.spacing_mm[coarsest] > 1.05 * max(others):
         return coarsest
-    # Isotropic: the format's own slices if it knows them, else axial ones.
+    # Isotropic: the format's own slices if it knows them, else those of a thin slab, else axial ones.
     if scan.acquisition_axis is not None:
         return scan.acquisition_axis
+    if 4 * min(scan.shape) < max(scan.shape):
+        return int(np.argmin(scan.shape))
     return _axis_of(codes, "S")
 
 

@@ -1,5 +1,6 @@
 """Which values of a scan become black and white: CT presets in Hounsfield units, percentiles for everything else."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +27,8 @@ DEFAULT_CT_WINDOW = "soft-tissue"
 
 # Air and lung lie below, soft tissue above (HU).
 _CT_TISSUE_HU = -300.0
-_SAMPLE_VOXELS = 4_000_000
+_SAMPLE_VOXELS = 8_000_000
+_LONG_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,17 @@ class Window:
         return asdict(self)
 
 
-def resolve_window(scan: Scan, choice: str = "auto", modality: str | None = None) -> Window:
+def resolve_window(scan: Scan, choice: str = "auto") -> Window:
     """The window for a scan.
 
     Args:
         scan: The whole scan; percentiles are never taken from a single slice.
         choice: "auto", a name of CT_WINDOWS, "percentiles", or "LOW,HIGH" in units of the scan.
-        modality: Overrides the modality of the scan.
 
     Raises:
         ConfigError: The choice is neither, or LOW is not below HIGH.
     """
-    modality = (modality or scan.modality).upper()
+    modality = scan.modality.upper()
     sample = _sample(scan.voxels)
     tissue = _CT_TISSUE_HU if modality == "CT" else _tissue_level(sample)
     if "," in choice:
@@ -72,7 +73,7 @@ def resolve_window(scan: Scan, choice: str = "auto", modality: str | None = None
     if choice in CT_WINDOWS:
         return _preset(choice, tissue, "named by the user")
     if choice == "percentiles":
-        return _percentiles(sample, tissue, "asked for by the user")
+        return _percentiles(sample, tissue, "asked for by the user", scan)
     if choice != "auto":
         raise ConfigError(
             f"Unknown window '{choice}'. Use auto, percentiles, LOW,HIGH, or one of {', '.join(CT_WINDOWS)}."
@@ -81,7 +82,7 @@ def resolve_window(scan: Scan, choice: str = "auto", modality: str | None = None
         return _preset(DEFAULT_CT_WINDOW, tissue, "default for CT")
     if modality == "PICTURE" and sample.min() >= 0.0 and 1.0 < sample.max() <= 255.0:
         return Window("8-bit", 0.0, 255.0, -1.0, "range of 8-bit pictures")
-    return _percentiles(sample, tissue, f"default for modality '{modality or 'unknown'}'")
+    return _percentiles(sample, tissue, f"default for modality '{modality or 'unknown'}'", scan)
 
 
 def looks_like_hounsfield(scan: Scan) -> bool:
@@ -92,9 +93,10 @@ def looks_like_hounsfield(scan: Scan) -> bool:
 
 
 def _sample(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    # A fixed stride over the flat volume: cheap, and the same for the same voxels on every machine.
-    flat = voxels.reshape(-1)
-    return flat[:: max(1, flat.size // _SAMPLE_VOXELS)]
+    # A stride along each long axis: cheap, and no slice of a thin stack is left out.
+    long_axes = sum(side >= _LONG_SIDE for side in voxels.shape) or 1
+    step = max(1, math.ceil((voxels.size / _SAMPLE_VOXELS) ** (1 / long_axes)))
+    return voxels[tuple(slice(None, None, step if side >= _LONG_SIDE else 1) for side in voxels.shape)].ravel()
 
 
 def _preset(name: str, tissue: float, source: str) -> Window:
@@ -121,10 +123,10 @@ def _tissue_level(sample: NDArray[np.float32]) -> float:
     return float(low + 0.5 * (cut - low))
 
 
-def _percentiles(sample: NDArray[np.float32], tissue: float, source: str) -> Window:
+def _percentiles(sample: NDArray[np.float32], tissue: float, source: str, scan: Scan) -> Window:
     low = float(np.percentile(sample, 0.5))
     foreground = sample[sample > tissue]
     high = float(np.percentile(foreground if foreground.size else sample, 99.5))
     if low >= high:
-        low, high = float(sample.min()), float(sample.max())
+        low, high = float(scan.voxels.min()), float(scan.voxels.max())
     return Window("percentiles", low, high, tissue, f"0.5 % of the volume to 99.5 % of its foreground, {source}")

@@ -11,7 +11,7 @@ import pytest
 from medzsad.config import RunConfig
 from medzsad.errors import OutputError, ReasonCode
 from medzsad.output import case as case_module
-from medzsad.output.case import read_case, write_case
+from medzsad.output.case import CaseFacts, read_case, write_case
 from medzsad.output.schema import CaseRecord, ModelRecord
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
@@ -21,11 +21,12 @@ from tests.output.conftest import SECRETS, MakeResult, candidate_of, with_nifti_
 from tests.phantoms import Phantom, write_dicom_series
 
 KEY = "0123"
+CONTENT = "c" * 64
 
 
 def _write(result: CaseResult, out: Path, model: ModelRecord, **options: object) -> CaseRecord:
     config = RunConfig.model_validate(options)
-    return write_case(result, out, candidate=candidate_of(result), key=KEY, config=config, model=model)
+    return write_case(result, out, CaseFacts(candidate_of(result), CONTENT, KEY, config, model))
 
 
 def test_a_case_is_written_whole_and_read_back_as_written(
@@ -201,7 +202,7 @@ def test_nothing_of_a_dicom_header_gets_into_any_file(
     candidate = discover([tmp_path / "in"], limits=ReadLimits(), unpack_dir=tmp_path / "unpacked")[0]
     scan = read_scan(candidate, ReadLimits())
     result = replace(make_result(scan), name=candidate.name)
-    record = write_case(result, tmp_path / "out", candidate=candidate, key=KEY, config=RunConfig(), model=model)
+    record = write_case(result, tmp_path / "out", CaseFacts(candidate, CONTENT, KEY, RunConfig(), model))
     assert record.input.kind == "dicom"
     for path in (tmp_path / "out" / candidate.name).iterdir():
         content = path.read_bytes()

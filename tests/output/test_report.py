@@ -14,7 +14,7 @@ import pytest
 from medzsad.config import RunConfig
 from medzsad.errors import ReasonCode
 from medzsad.output import report as report_module
-from medzsad.output.case import write_case
+from medzsad.output.case import CaseFacts, write_case
 from medzsad.output.report import MOST_PICTURE_BYTES, csv_text, write_reports
 from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest, report_schema
 from medzsad.volume.records import CaseResult, Outcome
@@ -57,7 +57,7 @@ def cases(make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_pat
     refused = CaseResult("refused", Outcome.REFUSED, code=ReasonCode.GEOMETRY_GAP, message="<b>gap</b> of 5 mm")
     failed = CaseResult("failed", Outcome.FAILED, message="=cmd|' /C calc'!A0")
     return [
-        write_case(result, tmp_path, candidate=candidate_of(result), key=result.name, config=RunConfig(), model=model)
+        write_case(result, tmp_path, CaseFacts(candidate_of(result), "c" * 64, result.name, RunConfig(), model))
         for result in (sick, healthy, refused, failed)
     ]
 
@@ -70,7 +70,7 @@ def test_all_reports_are_written_and_repeat_byte_by_byte(
     before = [(tmp_path / name).read_bytes() for name in names]
     write_reports(tmp_path, manifest, cases)
     assert [(tmp_path / name).read_bytes() for name in names] == before
-    assert not list(tmp_path.glob(".partial*"))
+    assert not list(tmp_path.glob(".medzsad-*"))
 
 
 def test_json_follows_the_shipped_schema(cases: list[CaseRecord], manifest: RunManifest, tmp_path: Path) -> None:

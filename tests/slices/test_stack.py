@@ -66,6 +66,10 @@ def stack_column_sums(stack: object) -> np.ndarray:
     return np.asarray(stack.gray(1).numpy().sum(axis=0))  # type: ignore[attr-defined]
 
 
+def test_an_isotropic_slab_is_cut_along_its_thin_side() -> None:
+    assert plan_slices(_scan(np.ones((40, 2, 36)), np.eye(4)), "acquisition").axis == 1
+
+
 @pytest.mark.parametrize(
     ("spacing", "acquisition_axis", "expected"),
     [

@@ -25,8 +25,11 @@ def test_ct_takes_a_preset_in_hounsfield_units() -> None:
     assert (window.low, window.high, window.name) == (-160.0, 240.0, "soft-tissue")
 
 
-def test_the_modality_can_be_given_by_the_user() -> None:
-    assert resolve_window(_scan(_body(-1000, 40, 0), ""), modality="ct").name == "soft-tissue"
+def test_no_slice_of_a_thin_stack_is_left_out_of_the_percentiles() -> None:
+    voxels = np.zeros((2000, 2000, 4), np.float32)
+    voxels[200:1800, 200:1800, 1:] = 500.0
+    window = resolve_window(_scan(voxels))
+    assert (window.low, window.high) == (0.0, 500.0)
 
 
 def test_other_modalities_take_percentiles_with_the_background_dark_and_the_tissue_bright() -> None:
