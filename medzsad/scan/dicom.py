@@ -12,6 +12,7 @@ from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps, lps_fr
 from medzsad.scan.guard import check_size, refusing
 from medzsad.scan.headers import FileHeader, SliceHeader, read_header
 from medzsad.scan.irregular import Grid, place_slices
+from medzsad.scan.names import shown_name
 from medzsad.scan.pixels import FloatImage, decode_slices, mirrored, undecodable
 from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
 from medzsad.scan.stacks import files_of, slice_names, stack_of, time_points
@@ -35,7 +36,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
         RefusedError: The series cannot be read or stacked rightly; with its reason code.
     """
     place = candidate.label
-    headers = [read_header(file, f"{place}: {file.name}") for file in candidate.files]
+    headers = [read_header(file, f"{place}: {shown_name(file.name)}") for file in candidate.files]
     slices = _chosen_slices(headers, candidate)
     check_size(place, sum(header.rows * header.columns for header in slices), limits.max_voxels)
     first = headers[0]

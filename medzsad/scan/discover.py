@@ -9,7 +9,7 @@ from medzsad.errors import ConfigError, ReasonCode, RefusedError
 from medzsad.scan.guard import refusing
 from medzsad.scan.headers import FileHeader, looks_like_dicom, read_header
 from medzsad.scan.itk import peek_itk
-from medzsad.scan.names import file_case_name, unique_names
+from medzsad.scan.names import file_case_name, series_name, shown_name, unique_names
 from medzsad.scan.nifti import peek_nifti
 from medzsad.scan.peek import Peek, chosen_frames
 from medzsad.scan.picture import peek_picture
@@ -55,6 +55,7 @@ def discover(
     """
     candidates: list[Candidate] = []
     headers: list[tuple[FileHeader, Found]] = []
+    stumps: list[Candidate] = []
     for found in walk(paths, limits, unpack_dir):
         try:
             if found.refusal is not None:
@@ -64,10 +65,14 @@ def discover(
                 headers.append((read_header(found.path, found.label), found))
             elif kind is not None:
                 candidates += _file_candidates(found, kind, limits, frame, all_frames)
+            elif stump := _stump(found):
+                stumps.append(stump)
         except RefusedError as error:
             if not _only_resembles_dicom(found):
                 candidates.append(_refused(found, error))
     candidates += _dicom_candidates(headers, limits, frame, all_frames)
+    with_images = {header.file.parent for header, _ in headers if not header.is_directory}
+    candidates += [stump for stump in stumps if stump.files[0].parent in with_images]
     candidates.sort(key=lambda candidate: (candidate.label, candidate.name))
     labels = [candidate.label for candidate in candidates]
     names = unique_names([candidate.name for candidate in candidates], labels)
@@ -115,6 +120,23 @@ def _kind(found: Found) -> SourceKind | None:
     return None
 
 
+def _stump(found: Found) -> Candidate | None:
+    """The refusal of a file of no kind that ends before "DICM" would stand, with no ending or, as UIDs have, digits."""
+    name, ending = found.path.name, found.path.suffix
+    if name.startswith(".") or not (ending in ("", ".") or ending[1:].isdecimal()):
+        return None
+    with refusing(found.label, problem="cannot be opened"):
+        size = found.path.stat().st_size
+    if size >= 132:
+        return None
+    code = ReasonCode.FILE_UNREADABLE if size else ReasonCode.FILE_EMPTY
+    message = (
+        f"{found.label} has {size} bytes and lies beside DICOM files: probably a slice that was cut."
+        " Fetch it again, or delete it if it is none."
+    )
+    return _refused(found, RefusedError(code, message))
+
+
 def _is_analyze_header(path: Path) -> bool:
     with path.open("rb") as stream:
         start = stream.read(4)
@@ -128,7 +150,7 @@ def _file_candidates(
     base = Candidate(
         name=file_case_name(found.path.name),
         kind=kind,
-        files=(found.path,),
+        files=(found.path, *peek.data_files),
         label=found.label,
         modality=peek.modality,
         shape=peek.shape,
@@ -150,17 +172,35 @@ def _dicom_candidates(
     images = [header for header, _ in headers if not header.is_directory]
     candidates: list[Candidate] = []
     for group in group_by_series(images).values():
-        kept = _without_copies(group)
+        label = _series_label([found_of[header.file] for header in group])
+        try:
+            with refusing(label, problem="holds a file that can no longer be read"):
+                kept = _without_copies(group)
+        except RefusedError as error:
+            candidates.append(_unreadable_series(group, label, error))
+            continue
         label = _series_label([found_of[header.file] for header in kept])
         candidates += judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
     return candidates
+
+
+def _unreadable_series(group: Sequence[FileHeader], label: str, error: RefusedError) -> Candidate:
+    return Candidate(
+        name=series_name(group[0].series_uid or label),
+        kind="dicom",
+        files=tuple(header.file for header in group),
+        label=label,
+        series_uid=group[0].series_uid or None,
+        code=error.code,
+        reason=str(error),
+    )
 
 
 def _series_label(found: Sequence[Found]) -> str:
     if len(found) == 1:
         return found[0].label
     folder = common_folder([Path("/", one.label) for one in found]).as_posix().lstrip("/")
-    return folder or common_folder([one.path for one in found]).name or found[0].label
+    return folder or shown_name(common_folder([one.path for one in found]).name) or found[0].label
 
 
 def _without_copies(headers: Sequence[FileHeader]) -> list[FileHeader]:

@@ -49,7 +49,8 @@ class Stack:
         offsets_mm: Distance of each sorted slice from the first, along the normal.
         axes_lps: (3, 3) unit vectors in columns: along a row (i), along a column (j), normal (k).
         origin_lps_mm: Position of the first voxel of the first sorted slice.
-        spacing_mm: Spacing of the grid along the normal: the smallest, if slices are missing.
+        spacing_mm: Spacing of the grid along the normal: of irregular stacks the mean over counted steps where these
+            are near whole multiples of the smallest, else the smallest.
         drift_mm: In-plane shift (along i, along j) per millimetre along the normal; 0 unless tilted.
         tilt_degrees: Angle between the stacking direction and the normal.
         groups: Indices of slices by common orientation; one group in a stack.
@@ -107,7 +108,7 @@ def diagnose(
     tilt = tilt if tilted else 0.0
     code, message = _judge(steps, sorted_names, tilt, residual, pixel_mm)
     if code in (ReasonCode.GEOMETRY_GAP, ReasonCode.GEOMETRY_IRREGULAR):
-        spacing = float(steps.min())
+        spacing = _grid_spacing(steps)
     return Stack(
         order=tuple(int(index) for index in order),
         offsets_mm=offsets,
@@ -151,10 +152,25 @@ def _judge(
     return None, ""
 
 
+def _whole_steps(steps: FloatArray) -> tuple[FloatArray, bool]:
+    """How many times the smallest step goes into each, and whether all are near whole multiples of it."""
+    smallest = float(steps.min())
+    multiples: FloatArray = np.rint(steps / smallest)
+    return multiples, bool(np.abs(steps - multiples * smallest).max() <= _MULTIPLE_TOLERANCE * smallest)
+
+
+def _grid_spacing(steps: FloatArray) -> float:
+    """The spacing of the grid that uneven steps fit best: no error adds up from slice to slice."""
+    multiples, whole = _whole_steps(steps)
+    mean = float(steps.sum() / multiples.sum())
+    away = np.abs(np.cumsum(steps) - mean * np.cumsum(multiples)).max()
+    # A slice that lies nearer to another place than to its own shows that no common spacing holds.
+    return mean if whole and away < 0.5 * mean else float(steps.min())
+
+
 def _judge_spacing(steps: FloatArray, names: Sequence[str], remark: str) -> tuple[ReasonCode, str]:
     smallest = float(steps.min())
-    multiples = np.rint(steps / smallest)
-    whole = np.abs(steps - multiples * smallest).max() <= _MULTIPLE_TOLERANCE * smallest
+    multiples, whole = _whole_steps(steps)
     widest = int(np.argmax(steps))
     between = f"{steps[widest]:.2f} mm between {names[widest]} and {names[widest + 1]}"
     if whole and multiples.max() > 1:

@@ -67,6 +67,8 @@ def refusing(place: str, code: ReasonCode = ReasonCode.FILE_UNREADABLE, problem:
     """Turns what a format library raises on a damaged file into a `RefusedError`, and silences its warnings.
 
     The library's own text is left out, for it may quote values of patient tags; the kind of error is kept.
+    While the block runs, levels of the libraries' loggers and the warning filters are changed for the whole
+    process: not for several threads at once.
 
     Args:
         place: The file or series, as the user knows it.

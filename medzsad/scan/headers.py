@@ -193,7 +193,7 @@ def _slices(path: Path, dataset: Dataset, rows: int, columns: int) -> tuple[Slic
                 pixel_spacing_mm=measured or spacing,
                 rows=rows,
                 columns=columns,
-                marks=tuple((keyword, str(dataset.get(keyword))) for keyword in _MARKS if keyword in dataset),
+                marks=tuple((word, _mark(dataset.get(word))) for word in _MARKS if word in dataset),
             )
         )
         if count > 1 and not enhanced:
@@ -247,6 +247,11 @@ def _integer(value: object) -> int | None:
         return int(str(value))
     except ValueError:
         return None
+
+
+def _mark(value: object) -> str:
+    """A value as text, several of them separated as in the file."""
+    return "\\".join(_texts(value) or (str(value),))
 
 
 def _texts(value: object) -> tuple[str, ...]:

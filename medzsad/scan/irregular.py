@@ -39,12 +39,21 @@ def slice_places(stack: Stack, place: str) -> tuple[list[int], float]:
         RefusedError: GEOMETRY_IRREGULAR, the spacings are too unequal for one grid.
     """
     exact = stack.offsets_mm / stack.spacing_mm
-    places = np.rint(exact)
+    # Always upward from half way: np.rint would send 1.5 and 2.5 to the same place, and so would noise without 1e-6.
+    places = np.floor(exact + 0.5 + 1e-6)
     if places[-1] >= _MOST_EMPTY_PER_SLICE * len(places):
         raise RefusedError(
             ReasonCode.GEOMETRY_IRREGULAR,
             f"{place} has {len(places)} slices over {stack.offsets_mm[-1]:.1f} mm, two of them only"
             f" {stack.spacing_mm:.3f} mm apart: no grid fits. Split the series.",
+        )
+    shared = np.flatnonzero(np.diff(places) == 0)
+    if len(shared):
+        one, other = stack.offsets_mm[shared[0]], stack.offsets_mm[shared[0] + 1]
+        raise RefusedError(
+            ReasonCode.GEOMETRY_IRREGULAR,
+            f"{place} has slices at {one:.2f} and {other:.2f} mm from its first, too close for two places of a grid of"
+            f" {stack.spacing_mm:.3f} mm. Split the series.",
         )
     return [int(index) for index in places], float(np.abs(exact - places).max() * stack.spacing_mm)
 
@@ -82,7 +91,7 @@ def place_slices(
         voxels=np.swapaxes(voxels, 0, 2),  # (k, j, i) -> (i, j, k)
         affine_ras=stack_affine_ras(stack, pixel_spacing_mm),
         sources=tuple(sources),
-        notes=_notes(stack, count - len(places), departure_mm),
+        notes=_notes(stack, sources.count(None), departure_mm),
     )
     return _sheared_back(grid, stack, pixel_spacing_mm, lowest, place, max_voxels) if stack.tilt_degrees else grid
 
@@ -104,7 +113,7 @@ def _notes(stack: Stack, missing: int, departure_mm: float) -> tuple[str, ...]:
         notes.append(f"Slices were moved by up to {departure_mm:.2f} mm onto a grid of {stack.spacing_mm:.2f} mm.")
     if stack.tilt_degrees:
         notes.append(f"Slices tilted by {stack.tilt_degrees:.1f} degrees were sheared back; voxels were resampled.")
-    elif stack.code == ReasonCode.GEOMETRY_IRREGULAR and not departure_mm:
+    elif stack.code == ReasonCode.GEOMETRY_IRREGULAR and departure_mm < 1e-3:
         notes.append("Shifts of slices within their plane were ignored.")
     return tuple(notes)
 

@@ -8,8 +8,10 @@ import numpy as np
 import SimpleITK
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.detached import data_file
 from medzsad.scan.geometry import FloatArray, affine_ras_from_lps
 from medzsad.scan.guard import check_size, refusing
+from medzsad.scan.names import shown_name
 from medzsad.scan.peek import Peek
 from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
 
@@ -23,11 +25,13 @@ def peek_itk(path: Path, place: str, limits: ReadLimits) -> Peek:
         RefusedError: FILE_UNREADABLE, SIZE_LIMIT, SERIES_4D or GEOMETRY_MISSING.
     """
     with refusing(place), _quiet():
+        detached = data_file(path, place)
         reader = _header_reader(path, place, limits)
         shape, frames = _grid_shape(reader)
         affine_ras = _affine_ras(reader, place)
-    spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
-    return Peek(shape=shape, spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])), frames=frames)
+    i, j, k = np.linalg.norm(affine_ras[:3, :3], axis=0)
+    data_files = () if detached is None else (detached,)
+    return Peek(shape=shape, spacing_mm=(float(i), float(j), float(k)), frames=frames, data_files=data_files)
 
 
 def read_itk(candidate: Candidate, limits: ReadLimits) -> Scan:
@@ -38,6 +42,7 @@ def read_itk(candidate: Candidate, limits: ReadLimits) -> Scan:
     """
     place = candidate.label
     with refusing(place), _quiet():
+        data_file(candidate.files[0], place)  # again, for the header may have changed since it was found
         reader = _header_reader(candidate.files[0], place, limits)
         shape, frames = _grid_shape(reader)
         affine_ras = _affine_ras(reader, place)
@@ -69,6 +74,9 @@ def read_itk(candidate: Candidate, limits: ReadLimits) -> Scan:
 
 
 def _header_reader(path: Path, place: str, limits: ReadLimits) -> SimpleITK.ImageFileReader:
+    if shown_name(path) != str(path):
+        message = f"{place} has a name or folder that is not UTF-8, which this format cannot be read from. Rename it."
+        raise RefusedError(ReasonCode.FILE_UNREADABLE, message)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(_IO[path.suffix.lower()])
     reader.SetFileName(str(path))

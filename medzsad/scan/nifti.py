@@ -9,10 +9,12 @@ import numpy as np
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.geometry import FloatArray
 from medzsad.scan.guard import check_size, refusing
+from medzsad.scan.names import shown_name
 from medzsad.scan.peek import Peek
 from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
 
 _RGB = ("R", "G", "B")
+_OTHER_UNITS = {1: ("meter", 1000.0), 3: ("micron", 0.001)}  # NIFTI_UNITS_METER, NIFTI_UNITS_MICRON, and their mm
 
 
 def peek_nifti(path: Path, place: str, limits: ReadLimits) -> Peek:
@@ -26,12 +28,13 @@ def peek_nifti(path: Path, place: str, limits: ReadLimits) -> Peek:
         shape, frames = _grid_shape(image, place)
         check_size(place, int(np.prod([int(n) for n in shape], dtype=object)), limits.max_voxels)
         affine_ras, _ = _affine_ras(image, place)
-        spacing = np.linalg.norm(affine_ras[:3, :3], axis=0)
-    return Peek(shape=shape, spacing_mm=(float(spacing[0]), float(spacing[1]), float(spacing[2])), frames=frames)
+        data_files = _data_files(image, path, place)
+    i, j, k = np.linalg.norm(affine_ras[:3, :3], axis=0)
+    return Peek(shape=shape, spacing_mm=(float(i), float(j), float(k)), frames=frames, data_files=data_files)
 
 
 def read_nifti(candidate: Candidate, limits: ReadLimits) -> Scan:
-    """The scan of one NIfTI file: voxels in the axis order of the file, scl_slope applied, acquisition axis unknown.
+    """The scan of one NIfTI file: voxels in the axis order of the file, scl_slope applied, affine in mm.
 
     Raises:
         RefusedError: FILE_UNREADABLE, SIZE_LIMIT, SERIES_4D or GEOMETRY_MISSING.
@@ -80,6 +83,17 @@ def _grid_shape(image: Any, place: str) -> tuple[tuple[int, int, int], int]:
     return (sides[0], sides[1], sides[2]), frames
 
 
+def _data_files(image: Any, path: Path, place: str) -> tuple[Path, ...]:
+    """The other files of a pair: the image of a header or the header of an image, and the .mat that SPM adds."""
+    files = {part: Path(holder.filename) for part, holder in image.file_map.items() if holder.filename}
+    if not files["image"].is_file():
+        raise RefusedError(
+            ReasonCode.FILE_UNREADABLE,
+            f"{place} lacks its data file {shown_name(files['image'].name)} beside it. Fetch it again.",
+        )
+    return tuple(sorted(file for file in files.values() if file != path and file.is_file()))
+
+
 def _voxels(image: Any, shape: tuple[int, int, int], frame: int | None) -> Any:
     proxy = image.dataobj
     extra = [int(n) for n in image.shape[3:]]
@@ -100,15 +114,20 @@ def _voxels(image: Any, shape: tuple[int, int, int], frame: int | None) -> Any:
 
 
 def _affine_ras(image: Any, place: str) -> tuple[FloatArray, tuple[str, ...]]:
-    affine = np.asarray(image.affine, np.float64)
+    """The affine in millimetres, whatever the unit of the file, and notes on it."""
+    affine = np.array(image.affine, np.float64)
     notes: tuple[str, ...] = ()
     if isinstance(image, nib.Nifti1Pair):
         header = image.header
+        unit, unit_mm = _OTHER_UNITS.get(int(header["xyzt_units"]) & 7, ("", 1.0))
+        affine[:3] *= unit_mm
         sform, qform = int(header["sform_code"]), int(header["qform_code"])
         if sform > 0 and qform > 0:
-            notes = _disagreement(header.get_sform(), header, image.shape)
+            notes = _disagreement(header.get_sform(), header, image.shape, unit_mm)
         elif sform <= 0 and qform <= 0:
             notes = ("Neither sform nor qform is set: orientation is unknown, pixdim gives the spacing.",)
+        if unit:
+            notes = (*notes, f"Lengths are given in the unit {unit}; they were converted to millimetres.")
     elif isinstance(image, nib.AnalyzeImage):
         notes = ("Analyze format: left and right are not certain.",)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
@@ -121,7 +140,7 @@ def _affine_ras(image: Any, place: str) -> tuple[FloatArray, tuple[str, ...]]:
     return affine, notes
 
 
-def _disagreement(sform: FloatArray, header: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+def _disagreement(sform: FloatArray, header: Any, shape: tuple[int, ...], unit_mm: float) -> tuple[str, ...]:
     """A note on how far sform and qform are apart at the corners of the grid."""
     try:
         qform = header.get_qform()
@@ -129,8 +148,8 @@ def _disagreement(sform: FloatArray, header: Any, shape: tuple[int, ...]) -> tup
         return ("The qform is damaged; the sform is used.",)
     sides = np.array([*shape[:3], 1, 1][:3]) - 1
     corners = np.array([[*(np.array(bits) * sides), 1.0] for bits in np.ndindex(2, 2, 2)])
-    apart_mm = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
-    if apart_mm <= 0.01 * float(np.linalg.norm(sform[:3, :3], axis=0).min()) + 1e-3:
+    apart_mm = unit_mm * float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
+    if apart_mm <= 0.01 * unit_mm * float(np.linalg.norm(sform[:3, :3], axis=0).min()) + 1e-3:
         return ()
     return (f"sform and qform disagree by up to {apart_mm:.2f} mm; the sform is used.",)
 

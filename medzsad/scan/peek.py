@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
 
@@ -15,12 +16,14 @@ class Peek:
         spacing_mm: (i, j, k).
         frames: Length of the fourth axis, 1 if there is none.
         modality: Modality, where the format says.
+        data_files: Files besides the one looked at that belong to it.
     """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     frames: int = 1
     modality: str = ""
+    data_files: tuple[Path, ...] = ()
 
 
 def chosen_frames(place: str, count: int, frame: int | None, all_frames: bool) -> Sequence[int]:

@@ -15,6 +15,7 @@ from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom import read_dicom
 from medzsad.scan.discover import discover
 from medzsad.scan.itk import read_itk
+from medzsad.scan.names import shown_name
 from medzsad.scan.nifti import read_nifti
 from medzsad.scan.picture import read_picture
 from medzsad.scan.records import Candidate, ReadLimits, Scan, SourceKind
@@ -36,14 +37,18 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     """
     if candidate.code is not None:
         raise RefusedError(candidate.code, candidate.reason)
-    scan = _checked(_READERS[candidate.kind](candidate, limits), candidate.label)
+    scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
     if candidate.reason:
         return replace(scan, notes=(*scan.notes, f"Irregular series: {candidate.reason}"))
     return scan
 
 
-def _checked(scan: Scan, place: str) -> Scan:
-    """The scan with NaN and infinity replaced by its smallest value.
+def checked_scan(scan: Scan, place: str) -> Scan:
+    """The scan with NaN and infinity replaced by its smallest value, and a note on it; `read_scan` has done this.
+
+    Args:
+        scan: A scan, for instance one made in memory; it is not changed.
+        place: What messages call it.
 
     Raises:
         RefusedError: VALUES_NOT_FINITE or VALUES_CONSTANT.
@@ -91,7 +96,8 @@ class ScanReader(ImageReader):  # type: ignore[misc]
         if len(candidates) != 1:
             raise RefusedError(
                 ReasonCode.SERIES_4D if candidates else ReasonCode.NOT_AN_IMAGE,
-                f"{paths[0].name} holds {len(candidates)} scans, one is needed. Choose one with discover().",
+                f"{shown_name(paths[0].name)} holds {len(candidates)} scans, one is needed."
+                " Choose one with discover().",
             )
         return read_scan(candidates[0], self.limits)
 

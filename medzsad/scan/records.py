@@ -11,6 +11,8 @@ from medzsad.errors import ReasonCode
 
 # An empty file that marks a folder of results, so that `medzsad run . -o out` never takes its own masks for scans.
 RESULTS_MARK = ".medzsad"
+# What a run writes beside its cases in that folder; no case may have such a name.
+REPORT_FILES = frozenset({"report.json", "report.csv", "report.html"})
 
 SourceKind = Literal["dicom", "nifti", "itk", "picture", "array"]
 
@@ -39,7 +41,7 @@ class Candidate:
     Attributes:
         name: Case name, unique in one discovery, safe as a folder name, free of patient tags.
         kind: How it will be read.
-        files: The files it consists of, in the order found.
+        files: The files it consists of, in the order found; detached data files come after their header.
         label: What the user is shown as its place: path relative to what was asked for.
         series_uid: SeriesInstanceUID, for DICOM.
         modality: DICOM Modality, or "" where the format does not say.

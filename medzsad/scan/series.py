@@ -10,7 +10,7 @@ from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
 from medzsad.scan.headers import FileHeader, SliceHeader
 from medzsad.scan.irregular import slice_places
-from medzsad.scan.names import series_name
+from medzsad.scan.names import series_name, shown_name
 from medzsad.scan.peek import chosen_frames
 from medzsad.scan.records import Candidate, ReadLimits
 from medzsad.scan.stacks import files_of, phases, stack_of, stands_alone, time_points
@@ -46,9 +46,10 @@ def judge_series(
     images = [header for header in headers if header.slices]
     others = [header for header in headers if not header.slices]
     candidates = [_not_an_image(base, others, bool(images))] if others else []
-    if any("LOCALIZER" in header.image_type for header in images):
-        message = f"{label} is a localizer (scout), not a scan. Leave it out."
-        return [*candidates, _refused(_with_files(base, images), ReasonCode.SERIES_LOCALIZER, message)]
+    localizers = [header for header in images if "LOCALIZER" in header.image_type]
+    images = [header for header in images if "LOCALIZER" not in header.image_type]
+    if localizers:
+        candidates.append(_localizer(base, localizers, len(images)))
     alone = [header for header in images if stands_alone(header)]
     stacked = [header for header in images if not stands_alone(header)]
     for header in alone:
@@ -180,14 +181,26 @@ def _not_an_image(base: Candidate, headers: Sequence[FileHeader], apart: bool) -
     return _refused(candidate, ReasonCode.NOT_AN_IMAGE, message)
 
 
+def _localizer(base: Candidate, headers: Sequence[FileHeader], others: int) -> Candidate:
+    candidate = _with_files(_apart(base, headers[0]) if others else base, headers)
+    message = f"{base.label} is a localizer (scout), not a scan. Leave it out."
+    if others:
+        message = (
+            f"{len(headers)} of {len(headers) + others} images of {base.label} are a localizer (scout), not part of"
+            " a scan. The others were taken without them."
+        )
+    return _refused(candidate, ReasonCode.SERIES_LOCALIZER, message)
+
+
 def _with_files(base: Candidate, headers: Sequence[FileHeader]) -> Candidate:
     return replace(base, files=tuple(header.file for header in headers))
 
 
 def _apart(base: Candidate, header: FileHeader) -> Candidate:
     uid = header.slices[0].sop_instance_uid if header.slices else ""
-    own = series_name(uid or header.file.name).removeprefix("series-")[:8]
-    return replace(base, name=f"{base.name}-{own}", label=f"{base.label}/{header.file.name}")
+    file_name = shown_name(header.file.name)
+    own = series_name(uid or file_name).removeprefix("series-")[:8]
+    return replace(base, name=f"{base.name}-{own}", label=f"{base.label}/{file_name}")
 
 
 def _refused(base: Candidate, code: ReasonCode, reason: str) -> Candidate:

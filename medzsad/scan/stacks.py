@@ -1,5 +1,6 @@
 """Slice headers of one DICOM series, taken as a stack."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.geometry import Stack, diagnose
 from medzsad.scan.headers import FileHeader, SliceHeader
+from medzsad.scan.names import shown_name
 
 _PROJECTIONS = frozenset(
     [
@@ -41,6 +43,8 @@ _PROJECTIONS = frozenset(
     ]
 )
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_NUMBER = re.compile(r"[-+]?[0-9.]{1,16}([eE][-+]?[0-9]{1,3})?")
+_CODE = re.compile(r"[A-Z0-9_]{1,16}")
 
 
 def stands_alone(header: FileHeader) -> bool:
@@ -54,7 +58,7 @@ def slice_names(slices: Sequence[SliceHeader]) -> list[str]:
     """What messages call each slice: the file name, with the frame where a file holds several."""
     per_file = Counter(header.file for header in slices)
     return [
-        header.file.name if per_file[header.file] == 1 else f"{header.file.name} frame {header.frame}"
+        shown_name(header.file.name) + (f" frame {header.frame}" if per_file[header.file] > 1 else "")
         for header in slices
     ]
 
@@ -120,7 +124,7 @@ def time_points(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
 def phases(slices: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
     """The slices split by the first tag that gives every position once in each part; empty if no tag does.
 
-    Each part comes with `keyword value`, for the remark on it.
+    Each part comes with `keyword value`, for the remark on it: of the value only numbers and codes, never text.
     """
     keywords = [keyword for keyword, _ in slices[0].marks]
     for keyword in keywords:
@@ -128,8 +132,15 @@ def phases(slices: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]
         for header in slices:
             parts[dict(header.marks).get(keyword, "")].append(header)
         if len(parts) > 1 and all(_positions_differ(part) for part in parts.values()):
-            return [(f"{keyword} {value}", parts[value]) for value in sorted(parts, key=_numeric)]
+            return [(f"{keyword} {_shown(keyword, value)}", parts[value]) for value in sorted(parts, key=_numeric)]
     return []
+
+
+def _shown(keyword: str, value: str) -> str:
+    """The value of a tag as far as it is what the standard wants there; other text may name a patient."""
+    if keyword != "ImageType":
+        return value if _NUMBER.fullmatch(value) else "?"
+    return "/".join(code if _CODE.fullmatch(code) else "?" for code in value.split("\\"))
 
 
 def _positions_differ(slices: Sequence[SliceHeader]) -> bool:

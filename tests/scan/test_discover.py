@@ -1,4 +1,7 @@
+import filecmp
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -6,10 +9,11 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from medzsad.errors import ConfigError, ReasonCode
+from medzsad.errors import ConfigError, ReasonCode, RefusedError
 from medzsad.scan.discover import discover
 from medzsad.scan.names import file_case_name, unique_names
-from medzsad.scan.records import Candidate, ReadLimits
+from medzsad.scan.reader import read_scan
+from medzsad.scan.records import RESULTS_MARK, Candidate, ReadLimits
 from tests.phantoms import SECRET_NAME, one_slice_dataset, phantom_scan, write_dicom_series, write_nifti
 
 LIMITS = ReadLimits()
@@ -94,6 +98,23 @@ def test_empty_and_damaged_files_are_listed_but_foreign_ones_only_when_named(tmp
     assert [c.code for c in found(tmp_path / "d.txt", tmp_path / "i.txt")] == [empty, damaged]
 
 
+@pytest.mark.parametrize(("size", "code"), [(0, ReasonCode.FILE_EMPTY), (131, ReasonCode.FILE_UNREADABLE)])
+@pytest.mark.parametrize("name", ["IM{:04d}", "1.2.840.{}"])
+def test_a_slice_cut_to_nothing_is_listed_although_its_name_has_no_ending(
+    tmp_path: Path, name: str, size: int, code: ReasonCode
+) -> None:
+    write_dicom_series(tmp_path / "a", phantom_scan(SMALL), shuffle=False)
+    for n, file in enumerate(sorted((tmp_path / "a").iterdir())):
+        file.rename(file.with_name(name.format(n)))
+    last = tmp_path / "a" / name.format(5)
+    last.write_bytes(last.read_bytes()[:size])
+    for foreign in ("a/.hidden", "a/notes.txt", "elsewhere"):
+        (tmp_path / foreign).touch()
+    cut, series = sorted(found(tmp_path), key=lambda c: c.eligible)
+    assert (cut.label, cut.code) == (f"a/{last.name}", code)
+    assert series.shape[2] == 5
+
+
 def test_what_is_dicom_but_no_image_is_refused(tmp_path: Path) -> None:
     dataset = one_slice_dataset(phantom_scan().lesion_mask[:, :, 0].astype("uint8"))
     for keyword in ("Rows", "Columns", "PixelData"):
@@ -112,6 +133,18 @@ def test_localizer_and_short_series_are_refused(tmp_path: Path) -> None:
     assert localizer.code == ReasonCode.SERIES_LOCALIZER
     assert short.code == ReasonCode.SERIES_TOO_FEW_SLICES
     assert "3 of at least 4 slices" in short.reason
+
+
+def test_a_localizer_among_slices_is_refused_on_its_own(tmp_path: Path) -> None:
+    write_dicom_series(tmp_path, phantom_scan(SMALL), shuffle=False)
+    scout = pydicom.dcmread(tmp_path / "0001.dcm")
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    scout.save_as(tmp_path / "0001.dcm")
+    localizer, series = sorted(found(tmp_path), key=lambda c: c.eligible)
+    assert (localizer.code, localizer.files) == (ReasonCode.SERIES_LOCALIZER, (tmp_path / "0001.dcm",))
+    assert series.eligible
+    assert series.shape == (20, 24, 5)
+    assert localizer.name != series.name
 
 
 def test_two_radiographs_of_one_series_are_two_cases(tmp_path: Path) -> None:
@@ -180,11 +213,123 @@ def test_files_without_permission_are_refused(tmp_path: Path) -> None:
     assert "permissions" in candidate.reason
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
+def test_a_folder_that_may_not_be_entered_is_refused_once(tmp_path: Path, mode: int) -> None:
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "locked").mkdir()
+    for name in ("a.nii", "b.nii"):
+        write_nifti(tmp_path / "locked" / name)
+    (tmp_path / "locked").chmod(mode)
+    try:
+        locked, free = found(tmp_path)
+    finally:
+        (tmp_path / "locked").chmod(0o700)
+    assert (locked.label, locked.code) == ("locked", ReasonCode.FILE_UNREADABLE)
+    assert free.eligible
+
+
+def test_files_that_may_not_be_looked_at_bar_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked/below").mkdir(parents=True)
+    for name in ("locked/a.nii", "locked/b.nii", "locked/below/c.nii", "x.nii"):
+        write_nifti(tmp_path / name)
+    real = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if "locked" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    locked, free = found(tmp_path)
+    assert (locked.label, locked.code) == ("locked", ReasonCode.FILE_UNREADABLE)
+    assert "permissions" in locked.reason
+    assert free.eligible
+
+
+def test_a_series_with_a_file_that_vanished_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dicom_series(tmp_path / "a", phantom_scan(SMALL))
+    (tmp_path / "a/copy.dcm").write_bytes((tmp_path / "a/0003.dcm").read_bytes())
+
+    def cmp(*_: object, **__: object) -> bool:
+        raise FileNotFoundError(2, "gone")
+
+    monkeypatch.setattr(filecmp, "cmp", cmp)
+    (candidate,) = found(tmp_path)
+    assert (candidate.label, candidate.code) == ("a", ReasonCode.FILE_UNREADABLE)
+    assert candidate.name.startswith("series-")
+
+
 def test_order_does_not_depend_on_the_order_of_paths(tmp_path: Path) -> None:
     for name in ("b", "a"):
         write_nifti(tmp_path / f"{name}.nii")
     paths = [tmp_path / "b.nii", tmp_path / "a.nii"]
     assert found(*paths) == found(*paths[::-1])
+
+
+def test_equal_places_below_different_paths_are_told_apart_in_any_order(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_nifti(tmp_path / folder / "FLAIR.nii.gz")
+    files = [tmp_path / "b/FLAIR.nii.gz", tmp_path / "a/FLAIR.nii.gz"]
+    by_file, by_folder = found(*files), found(tmp_path / "b", tmp_path / "a")
+    assert [c.label for c in by_file] == ["a/FLAIR.nii.gz", "b/FLAIR.nii.gz"]
+    assert by_file == found(*files[::-1]) == by_folder == found(tmp_path)
+    assert [c.label for c in found(files[0])] == ["FLAIR.nii.gz"]
+
+
+def test_a_file_below_two_paths_has_one_label_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "d/sub").mkdir(parents=True)
+    write_nifti(tmp_path / "d/sub/x.nii")
+    paths = [tmp_path / "d", tmp_path / "d/sub"]
+    assert found(*paths) == found(*paths[::-1])
+
+
+def test_series_in_folders_of_equal_name_are_told_apart(tmp_path: Path) -> None:
+    for patient in ("one", "two"):
+        write_dicom_series(tmp_path / patient / "CT", phantom_scan(SMALL), uid_seed=patient)
+        for file in (tmp_path / patient / "CT").iterdir():
+            file.rename(file.with_name(f"{patient}{file.name}"))
+    for below in ("", "CT"):
+        paths = [tmp_path / "two" / below, tmp_path / "one" / below]
+        assert [c.label for c in found(*paths)] == ["one/CT", "two/CT"]
+        assert found(*paths) == found(*paths[::-1])
+
+
+def test_labels_of_paths_that_share_no_place_stay_short(tmp_path: Path) -> None:
+    for name in ("a/x.nii", "b/y.nii"):
+        (tmp_path / name).parent.mkdir()
+        write_nifti(tmp_path / name)
+    assert [c.label for c in found(tmp_path / "b", tmp_path / "a")] == ["x.nii", "y.nii"]
+
+
+def test_names_that_are_not_utf8_can_be_shown_and_read(tmp_path: Path) -> None:
+    here = os.fsencode(tmp_path)
+    write_dicom_series(tmp_path, phantom_scan(SMALL))
+    for file in list(tmp_path.iterdir()):
+        file.rename(os.fsdecode(here + b"/M\xfcller" + os.fsencode(file.name)))
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "x.nii").rename(os.fsdecode(here + b"/\xfc.nii"))
+    header = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 3 4 5\nencoding: raw\n\n" + bytes(range(60))
+    Path(os.fsdecode(here + b"/\xfc.nrrd")).write_bytes(header)
+    dataset = one_slice_dataset(phantom_scan().lesion_mask[:, :, 6].astype("uint8"), "CR")
+    del dataset.SOPInstanceUID
+    for n in (1, 2):
+        dataset.save_as(Path(os.fsdecode(here + b"/\xff%d.dcm" % n)), enforce_file_format=False)
+    lenient = ReadLimits(allow_irregular=True, min_slices=9)
+    for limits in (LIMITS, lenient, ReadLimits(min_slices=9), ReadLimits(max_voxels=5)):
+        candidates = discover([tmp_path], limits=limits)
+        for candidate in candidates:
+            json.dumps([candidate.name, candidate.label, candidate.reason], ensure_ascii=False).encode()
+            with suppress(RefusedError):
+                read_scan(candidate, limits)
+    refused = [c.reason for c in found(tmp_path) if not c.eligible]
+    assert len(refused) == 1
+    assert "not UTF-8" in refused[0]
+    assert len(found(tmp_path)) == 5
+    with pytest.raises(ConfigError) as missing:
+        found(Path(os.fsdecode(here + b"/\xfd")))
+    str(missing.value).encode()
 
 
 def test_equal_stems_get_names_that_tell_them_apart(tmp_path: Path) -> None:
@@ -198,6 +343,20 @@ def test_equal_stems_get_names_that_tell_them_apart(tmp_path: Path) -> None:
     assert names == [c.name for c in found(tmp_path)]
 
 
+def test_in_a_folder_of_results_only_results_are_passed_over(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    for folder in ("case", ".partial-case", "own", "own/case"):
+        (out / folder).mkdir(parents=True)
+    (out / RESULTS_MARK).touch()
+    for name in ("scan.nii", "case/mask.nii.gz", ".partial-case/mask.nii.gz", "own/scan.nii", "own/case/x.nii"):
+        write_nifti(out / name)
+    for name in ("case/case.json", "own/case/case.json", "report.json", "report.csv", "report.html"):
+        (out / name).write_text("{}", encoding="utf-8")
+    assert [c.label for c in found(out)] == ["own/case/x.nii", "own/scan.nii", "scan.nii"]
+    assert [c.label for c in found(tmp_path)] == ["m/own/case/x.nii", "m/own/scan.nii", "m/scan.nii"]
+    assert [c.label for c in found(out / "case")] == ["mask.nii.gz"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -209,6 +368,16 @@ def test_equal_stems_get_names_that_tell_them_apart(tmp_path: Path) -> None:
         ("CON.png", "case-CON"),
         ("x" * 200 + ".nii", "x" * 80),
         ("noending", "noending"),
+        ("report.json.nii.gz", "case-report.json"),
+        ("Report.HTML.nii", "case-Report.HTML"),
+        ("report.json2.nii", "report.json2"),
+        ("nul.t1.nii.gz", "case-nul.t1"),
+        ("com1.nii", "case-com1"),
+        ("COM².nii", "case-COM²"),
+        ("console.nii", "console"),
+        ("x" * 79 + ".y.nii", "x" * 79),
+        (". .nii", "_"),
+        (".medzsad.nii", "medzsad"),
     ],
 )
 def test_case_names_are_safe_and_keep_letters(name: str, expected: str) -> None:

@@ -43,6 +43,20 @@ def test_gap_is_told_with_numbers_and_file_names() -> None:
     assert "A slice is probably missing. Use --allow-irregular" in stack.message
 
 
+def test_uneven_steps_around_a_gap_do_not_add_up_to_a_drift() -> None:
+    steps = np.array([*[5.0, 5.02, 4.95] * 10, 10.0, *[5.0, 5.02, 4.95] * 10])
+    stack = stack_at([0.0, *np.cumsum(steps)])
+    assert stack.code == ReasonCode.GEOMETRY_GAP
+    counted = np.array([0, *np.cumsum(np.rint(steps / 5))])
+    np.testing.assert_allclose(stack.spacing_mm * counted, stack.offsets_mm, atol=0.1)
+
+
+def test_one_grid_is_not_laid_over_two_spacings_that_differ_for_long() -> None:
+    stack = stack_at([0.0, *np.cumsum([5.0] * 50 + [5.2] * 50)])
+    assert stack.code == ReasonCode.GEOMETRY_IRREGULAR
+    assert stack.spacing_mm == pytest.approx(5.0)
+
+
 def test_spacings_that_are_no_multiples_are_irregular() -> None:
     stack = stack_at([0.0, 2.5, 5.0, 8.9])
     assert stack.code == ReasonCode.GEOMETRY_IRREGULAR

@@ -7,9 +7,11 @@ from pydicom.uid import generate_uid
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.discover import discover
+from medzsad.scan.geometry import Stack
+from medzsad.scan.irregular import slice_places
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits, Scan
-from tests.phantoms import phantom_scan, values_in_world, write_dicom_series
+from tests.phantoms import SECRET_NAME, phantom_scan, values_in_world, write_dicom_series
 
 STRICT, LENIENT = ReadLimits(), ReadLimits(allow_irregular=True)
 IRREGULAR = Path("../shared/data/dicom/irregular")
@@ -105,6 +107,38 @@ def test_uneven_spacing_moves_slices_to_the_nearest_place_and_says_how_far(tmp_p
     assert any("moved by up to 1.20 mm" in note for note in lenient_scan(tmp_path).notes)
 
 
+def test_slices_half_way_between_two_places_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    phantom = write_dicom_series(tmp_path, phantom_scan((20, 24, 7), (1.5, 1.25, 5.0)), shuffle=False)
+    for file in sorted(tmp_path.iterdir())[1:]:  # at 0, 7.5, 12.5, 17.5, ... mm
+        dataset = pydicom.dcmread(file)
+        dataset.ImagePositionPatient[2] = float(dataset.ImagePositionPatient[2]) + 2.5
+        dataset.save_as(file)
+    scan = lenient_scan(tmp_path)
+    assert (scan.shape[2], scan.missing_slices) == (8, (1,))
+    acquired = [k for k in range(8) if k != 1]
+    np.testing.assert_allclose(scan.voxels[:, :, acquired], phantom.scan.voxels, atol=0.51)
+    assert any("1 slice position was not acquired" in note for note in scan.notes)
+
+
+def test_two_slices_at_one_place_of_the_grid_are_refused_with_numbers() -> None:
+    offsets = np.array([0.0, 5.0, 9.0, 12.0])
+    stack = Stack((0, 1, 2, 3), offsets, np.eye(3), np.zeros(3), spacing_mm=5.0)
+    with pytest.raises(RefusedError, match=r"9\.00 and 12\.00 mm .* 5\.000 mm") as refused:
+        slice_places(stack, "series")
+    assert refused.value.code == ReasonCode.GEOMETRY_IRREGULAR
+
+
+def test_shifts_within_the_plane_are_ignored_and_told(tmp_path: Path) -> None:
+    phantom = write_dicom_series(tmp_path, phantom_scan((20, 24, 7), (1.5, 1.25, 3.3)), shuffle=False)
+    shifted = pydicom.dcmread(tmp_path / "0004.dcm")
+    shifted.ImagePositionPatient[0] = float(shifted.ImagePositionPatient[0]) + 5.0
+    shifted.save_as(tmp_path / "0004.dcm")
+    assert only(tmp_path, STRICT).code == ReasonCode.GEOMETRY_IRREGULAR
+    scan = lenient_scan(tmp_path)
+    assert scan.notes[0] == "Shifts of slices within their plane were ignored."
+    np.testing.assert_allclose(scan.voxels, phantom.scan.voxels, atol=0.51)
+
+
 def test_phases_at_the_same_positions_become_cases_of_their_own(tmp_path: Path) -> None:
     phantom = phantom_scan((20, 24, 6))
     for echo in (1, 2):
@@ -120,6 +154,20 @@ def test_phases_at_the_same_positions_become_cases_of_their_own(tmp_path: Path) 
     for candidate in candidates:
         values = values_in_world(read_scan(candidate, LENIENT), phantom.scan)
         np.testing.assert_allclose(values, phantom.scan.voxels, atol=1.01)
+
+
+def test_a_remark_on_a_phase_shows_numbers_and_codes_but_no_text(tmp_path: Path) -> None:
+    image_types = (["ORIGINAL", "PRIMARY", "M_FFE"], ["ORIGINAL", SECRET_NAME, "P"])
+    for number, image_type in enumerate(image_types):
+        write_dicom_series(tmp_path / str(number), phantom_scan((20, 24, 6)), image_type=("ORIGINAL",))
+        for file in (tmp_path / str(number)).iterdir():
+            dataset = pydicom.dcmread(file)
+            dataset["ImageType"].validation_mode = 0
+            dataset.add(pydicom.DataElement("ImageType", "CS", image_type, validation_mode=0))
+            dataset.SOPInstanceUID = generate_uid()
+            dataset.save_as(file)
+    candidates = discover([tmp_path], limits=LENIENT)
+    assert [c.reason for c in candidates] == ["ImageType ORIGINAL/PRIMARY/M_FFE", "ImageType ORIGINAL/?/P"]
 
 
 def test_a_repeated_slice_without_a_tag_that_tells_it_apart_stays_refused(tmp_path: Path) -> None:

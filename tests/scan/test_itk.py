@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,72 @@ def test_truncated_files_are_refused(tmp_path: Path, kept: float) -> None:
         (tmp_path / name).write_bytes(whole[: int(len(whole) * kept)])
         with pytest.raises(RefusedError):
             read_scan(discover([tmp_path / name], limits=LIMITS)[0], LIMITS)
+
+
+@pytest.mark.parametrize("name", ["a.nhdr", "a.mhd"])
+def test_the_data_file_belongs_to_the_candidate(tmp_path: Path, name: str) -> None:
+    write_itk(tmp_path / name, phantom_scan((12, 15, 9)))
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert set(candidate.files) == set(tmp_path.iterdir())
+    assert len(candidate.files) == 2
+
+
+HEADERS = {
+    ".mhd": "ObjectType = Image\nNDims = 3\nDimSize = 3 4 5\nElementType = MET_UCHAR\nElementDataFile = {}\n",
+    ".mha": "NDims = 3\nDimSize = 3 4 5\nElementType = MET_UCHAR\nComment = x\r\nElementDataFile={}\n",
+    ".nhdr": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 3 4 5\nencoding: raw\ndata file: {}\n",
+    ".nrrd": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 3 4 5\nencoding: raw\nDataFile: {}\n\n",
+}
+
+
+@pytest.mark.parametrize("ending", HEADERS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{outside}",
+        "../outside.raw",
+        "sub/inside.raw",
+        "..\\outside.raw",
+        "LIST\noutside.raw",
+        "a%03d.raw 1 5 1",
+        "-",
+        "..",
+    ],
+)
+def test_a_header_cannot_point_at_other_files(tmp_path: Path, ending: str, data: str) -> None:
+    (tmp_path / "scans/sub").mkdir(parents=True)
+    for place in ("outside.raw", "scans/sub/inside.raw", "scans/outside.raw"):
+        (tmp_path / place).write_bytes(bytes(range(60)))
+    for n in range(1, 6):
+        (tmp_path / f"scans/a{n:03d}.raw").write_bytes(bytes(range(12)))
+    header = tmp_path / f"scans/a{ending}"
+    text = HEADERS[ending].format(data.format(outside=tmp_path / "outside.raw"))
+    header.write_text(text, encoding="ascii")
+    (candidate,) = discover([header], limits=LIMITS)
+    assert candidate.code == ReasonCode.FILE_UNREADABLE
+    assert "beside" in candidate.reason
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(header, header.name)
+    assert [c.code for c in discover([tmp_path / "a.zip"], limits=LIMITS, unpack_dir=tmp_path / "new")] == [
+        ReasonCode.FILE_UNREADABLE
+    ]
+
+
+@pytest.mark.parametrize("ending", HEADERS)
+def test_a_plain_name_beside_the_header_is_read_and_a_missing_one_told(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"a{ending}").write_text(HEADERS[ending].format("b 1.raw"), encoding="ascii")
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.code == ReasonCode.FILE_UNREADABLE
+    assert "b 1.raw" in candidate.reason
+    (tmp_path / "b 1.raw").write_bytes(bytes(range(60)))
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.files == (tmp_path / f"a{ending}", tmp_path / "b 1.raw")
+    np.testing.assert_array_equal(read_scan(candidate, LIMITS).voxels.ravel(order="F"), np.arange(60))
+
+
+@pytest.mark.parametrize("before", ["Comment = ElementDataFile = LOCAL", "Name = " + "x" * 600, "no field at all"])
+def test_a_header_that_hides_where_its_data_is_named_is_refused(tmp_path: Path, before: str) -> None:
+    (tmp_path / "b.raw").write_bytes(bytes(range(60)))
+    text = HEADERS[".mhd"].format("b.raw")
+    (tmp_path / "a.mhd").write_text(f"{before}\n{text}", encoding="ascii")
+    assert discover([tmp_path / "a.mhd"], limits=LIMITS)[0].code == ReasonCode.FILE_UNREADABLE

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.output.nifti import write_mask
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Scan
@@ -131,7 +132,9 @@ def test_header_and_image_pairs_are_one_case(tmp_path: Path) -> None:
     phantom = phantom_scan(SHAPE)
     nib.save(nib.Nifti1Pair(phantom.scan.voxels, phantom.scan.affine_ras), tmp_path / "a.img")
     (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.files == (tmp_path / "a.hdr", tmp_path / "a.img")
     np.testing.assert_array_equal(read_scan(candidate, LIMITS).voxels, phantom.scan.voxels)
+    assert set(discover([tmp_path / "a.img"], limits=LIMITS)[0].files) == set(candidate.files)
     np.testing.assert_array_equal(read(tmp_path / "a.img").voxels, phantom.scan.voxels)
 
 
@@ -172,3 +175,34 @@ def test_a_file_that_holds_less_than_its_header_promises_is_refused(tmp_path: Pa
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
     assert refusal(tmp_path / name) == ReasonCode.FILE_UNREADABLE
+
+
+def test_a_header_without_its_image_is_refused(tmp_path: Path) -> None:
+    phantom = phantom_scan(SHAPE)
+    nib.save(nib.Nifti1Pair(phantom.scan.voxels, phantom.scan.affine_ras), tmp_path / "a.img")
+    (tmp_path / "a.img").unlink()
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.code == ReasonCode.FILE_UNREADABLE
+    assert "a.img" in candidate.reason
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1000.0), ("micron", 0.001)])
+def test_other_units_of_length_become_millimetres_in_scan_and_mask(tmp_path: Path, unit: str, mm: float) -> None:
+    phantom = phantom_scan(SHAPE, oblique_degrees=(7.0, -4.0, 11.0))
+    stored = np.diag([1 / mm, 1 / mm, 1 / mm, 1.0]) @ phantom.scan.affine_ras
+    image = nib.Nifti1Image(phantom.scan.voxels, stored)
+    image.set_sform(stored, code=1)
+    image.set_qform(stored, code=1)
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "a.nii.gz")
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    scan = read_scan(candidate, LIMITS)
+    np.testing.assert_allclose(candidate.spacing_mm, phantom.scan.spacing_mm, rtol=1e-5)
+    np.testing.assert_allclose(scan.affine_ras, phantom.scan.affine_ras, atol=1e-4)
+    assert len(scan.notes) == 1
+    assert unit in scan.notes[0]
+    write_mask(tmp_path / "mask.nii.gz", phantom.lesion_mask.astype(np.uint8), scan)
+    written = nib.load(tmp_path / "mask.nii.gz")
+    assert written.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(written.affine, scan.affine_ras, atol=1e-4)
+    np.testing.assert_allclose(written.header.get_zooms(), scan.spacing_mm, rtol=1e-5)

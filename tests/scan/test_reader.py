@@ -10,7 +10,7 @@ from PIL import Image
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.discover import discover
-from medzsad.scan.reader import ScanReader, read_scan
+from medzsad.scan.reader import ScanReader, checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
@@ -45,6 +45,15 @@ def test_a_constant_volume_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="the value 7") as refused:
         read_values(tmp_path, np.full((3, 4, 5), 7.0))
     assert refused.value.code == ReasonCode.VALUES_CONSTANT
+
+
+def test_scans_from_memory_are_checked_by_the_same_rule() -> None:
+    scan = phantom_scan((12, 15, 9)).scan
+    scan.voxels[3, 4, 5] = np.nan
+    checked = checked_scan(scan, "memory")
+    assert checked.voxels[3, 4, 5] == checked.voxels.min()
+    with pytest.raises(RefusedError, match="memory has the value 0"):
+        checked_scan(replace(scan, voxels=np.zeros_like(scan.voxels)), "memory")
 
 
 def test_a_refused_candidate_is_not_read(tmp_path: Path) -> None:
