@@ -22,6 +22,7 @@ from medzsad.progress import Observer, Silent
 from medzsad.resume import case_key, content_digest
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.names import shown_name
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
@@ -129,7 +130,7 @@ def _found(order: RunOrder) -> Iterator[list[Candidate]]:
             unpack_dir=unpack_dir,
         )
         if not candidates:
-            places = ", ".join(str(path) for path in order.paths)
+            places = ", ".join(shown_name(path) for path in order.paths)
             raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
         yield candidates
 

@@ -15,6 +15,7 @@ from medzsad.methods.load import load_detector as _load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.names import shown_name
 from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from medzsad.scoring.device import resolve_device
@@ -105,7 +106,8 @@ def _only_scan(path: Path, config: RunConfig, unpack_dir: Path) -> Scan:
     if len(found) != 1:
         names = ", ".join(candidate.name for candidate in found) or "none"
         raise ConfigError(
-            f"{path} holds {len(found)} series or files ({names}). Name one with series=..., or use `medzsad run`."
+            f"{shown_name(path)} holds {len(found)} series or files ({names}). Name one with series=..., "
+            "or use `medzsad run`."
         )
     if found[0].code is not None:
         raise RefusedError(found[0].code, found[0].reason)

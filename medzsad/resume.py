@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
 
@@ -52,5 +53,5 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise RefusedError(
             ReasonCode.FILE_UNREADABLE,
-            f"{path.name} cannot be read ({error.strerror or error}). Check that it exists and its permissions.",
+            f"{shown_name(path)} cannot be read ({error.strerror or error}). Check that it exists and its permissions.",
         ) from None
