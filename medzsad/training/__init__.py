@@ -1,0 +1,1 @@
+"""Training on generated and industrial images; never on patients."""

@@ -1,0 +1,52 @@
+"""What a scanner and a viewer do to a generated slice: shading, blur, noise, window, padding."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from medzsad.training.fields import Dice, lerp, pixel_grid, smooth_noise
+
+
+def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (n, h, w) in [0, 1] as the product would window them, and masks cut like them."""
+    count, size = len(images), images.shape[-1]
+    shading = torch.exp(dice.uniform(count, 1, 1, low=0, high=0.3) * smooth_noise(dice, count, 1, 2, size)[:, 0])
+    images = (images * shading).clamp(min=0)
+    images = images ** dice.logarithmic(count, 1, 1, low=0.7, high=1.5)
+    images = _blurred(dice, images)
+    images = _noisy(dice, images)
+    images = _windowed(dice, images)
+    x, y = pixel_grid(size)
+    # Sides that are not equal leave black bars at the rim of the square.
+    barred = dice.chance(count, 0.35) * dice.uniform(count, 1, 1, low=0, high=0.3)
+    along = dice.chance(count, 0.5)
+    inside = (lerp(x.abs(), y.abs(), along) <= 1 - barred).float()
+    return images * inside, masks * inside
+
+
+def _blurred(dice: Dice, images: Tensor) -> Tensor:
+    # Two fixed blurs, mixed per image: coarse originals that were enlarged.
+    half = interpolate(avg_pool2d(images[:, None], 2), size=images.shape[-2:], mode="bilinear")[:, 0]
+    strong = interpolate(avg_pool2d(images[:, None], (3, 3)), size=images.shape[-2:], mode="bilinear")[:, 0]
+    pick = dice.uniform(len(images), 1, 1)
+    return torch.where(pick < 0.4, images, torch.where(pick < 0.8, half, strong))
+
+
+def _noisy(dice: Dice, images: Tensor) -> Tensor:
+    count = len(images)
+    level = dice.logarithmic(count, 1, 1, low=0.003, high=0.045)
+    noise = dice.normal(*images.shape)
+    # Speckle grows with the signal (ultrasound, OCT); Rician noise folds at zero (MR).
+    speckled = images * (1 + 4 * level * noise)
+    plain = images + level * noise
+    return torch.where(dice.uniform(count, 1, 1) < 0.2, speckled, plain).abs()
+
+
+def _windowed(dice: Dice, images: Tensor) -> Tensor:
+    count = len(images)
+    values = images[:, ::3, ::3].reshape(count, -1)
+    low = torch.quantile(values, 0.005, dim=1)[:, None, None]
+    high = torch.quantile(values, 0.995, dim=1)[:, None, None]
+    # The window belongs to the whole volume: a single slice need not fill it, or may exceed it.
+    high = low + (high - low).clamp(min=0.05) * dice.uniform(count, 1, 1, low=0.8, high=1.35)
+    return ((images - low) / (high - low)).clamp(0, 1)

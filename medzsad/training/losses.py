@@ -1,0 +1,87 @@
+"""The losses of Bayes-PFL (METHODS A.4), in their clean form; index 0 is normal, index 1 abnormal."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+_FOCAL_EPSILON = 1e-8
+_DICE_EPSILON = 1e-5
+
+
+def focal_loss(probabilities: Tensor, masks: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss, the mean over abnormal pixels plus the mean over normal pixels of the whole batch.
+
+    Args:
+        probabilities: (b, 2, H, W), normal and abnormal, summing to 1.
+        masks: (b, H, W), 1 in a defect.
+        gamma: How strongly sure pixels are discounted.
+    """
+    abnormal = masks > 0.5
+    own = torch.where(abnormal, probabilities[:, 1], probabilities[:, 0])
+    losses = -((1 - own) ** gamma) * torch.log(own + _FOCAL_EPSILON)
+    defect = abnormal.to(losses.dtype)
+    sound = 1 - defect
+    return (losses * defect).sum() / (defect.sum() + _FOCAL_EPSILON) + (losses * sound).sum() / (
+        sound.sum() + _FOCAL_EPSILON
+    )
+
+
+def dice_loss(abnormal: Tensor, masks: Tensor) -> Tensor:
+    """1 - Dice of the abnormal probability (b, H, W), sums over the whole batch."""
+    overlap = (abnormal * masks).sum()
+    return 1 - (2 * overlap + _DICE_EPSILON) / (abnormal.sum() + masks.sum() + _DICE_EPSILON)
+
+
+def flow_kl(
+    start: Tensor, mean: Tensor, log_variance: Tensor, end: Tensor, log_determinant: Tensor, *, images: int = 0
+) -> Tensor:
+    """KL divergence of a planar flow's end from the standard normal, averaged over its samples.
+
+    Args:
+        start: (b, D) sample z_0 of the Gaussian.
+        mean: (b, D) or (1, D).
+        log_variance: (b, D) or (1, D).
+        end: (b, D) sample z_K after the flow.
+        log_determinant: (b,) or (b, 1), summed over the flow's steps.
+        images: Size of the batch for the authors' weighting of distributions that do not depend on the image, whose
+            log-determinant they count once per batch instead of once per image; 0 for the formula.
+    """
+    log_start = -0.5 * (log_variance + (start - mean) ** 2 / log_variance.exp()).sum(dim=-1)
+    log_end = -0.5 * (end**2).sum(dim=-1)
+    determinant = log_determinant.reshape(log_start.shape)
+    if images:
+        determinant = determinant / images
+    return (log_start - log_end - determinant).mean()
+
+
+def orthogonality_loss(normal: Tensor, abnormal: Tensor) -> Tensor:
+    """How much the prompts of a bank resemble each other.
+
+    Args:
+        normal: (b, B, D) text features of the normal prompts.
+        abnormal: (b, B, D) of the abnormal ones.
+
+    Returns:
+        Mean over the B x B entries (the diagonal counts as 0) and the batch of the squared cosine, both polarities
+        summed.
+    """
+    return _mean_squared_cosine(normal) + _mean_squared_cosine(abnormal)
+
+
+def _mean_squared_cosine(features: Tensor) -> Tensor:
+    unit = normalize(features, dim=-1)
+    cosine = unit @ unit.transpose(-1, -2)  # (b, B, B)
+    others = 1 - torch.eye(cosine.shape[-1], dtype=cosine.dtype, device=cosine.device)
+    return ((cosine * others) ** 2).mean()
+
+
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of image logits (b, 2) against labels (b,)."""
+    return cross_entropy(logits, labels)
+
+
+def contrast_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's symmetric contrast between image and caption features, (b, D) each, that need not be normalized."""
+    logits = scale * normalize(images, dim=-1) @ normalize(texts, dim=-1).T
+    own = torch.arange(len(logits), device=logits.device)
+    return 0.5 * (cross_entropy(logits, own) + cross_entropy(logits.T, own))

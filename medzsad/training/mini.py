@@ -1,0 +1,95 @@
+"""Trains medzsad-mini: `python -m medzsad.training.mini configs/train_mini.yaml --out runs/mini`.
+
+Two phases. In the first a small CLIP tower learns, on generated slices and some industrial images, to tell lesions from
+tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are learned, half of each batch being
+industrial defects. Interrupted and started again with the same folder, it goes on where it was.
+"""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import click
+import torch
+
+from medzsad.clip.spec import TowerSpec
+from medzsad.errors import ConfigError
+from medzsad.methods.load import load_detector, save_weights
+from medzsad.methods.metadata import WeightsMetadata
+from medzsad.training.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
+from medzsad.training.calibrate import calibrate
+from medzsad.training.captions import vocabulary
+from medzsad.training.mini_alignment import align
+from medzsad.training.mini_config import MiniConfig, read_mini_config
+from medzsad.training.mini_model import MODEL_CONFIG
+from medzsad.training.mini_prompts import SPEC, fresh_prompts, frozen_tower, learn_prompts
+
+WEIGHTS_NAME = "medzsad-mini"
+_CLASS_NAME = "tissue"
+
+
+def train_mini(config: MiniConfig, out: Path) -> Path:
+    """The weights file that the recipe leads to, in `out`, with its figures in `figures.json` beside it.
+
+    Raises:
+        ConfigError: The auxiliary images cannot be read, or a class may not be shipped.
+    """
+    barred = sorted(set(config.classes) - set(SHIPPABLE))
+    if barred:
+        raise ConfigError(f"Weights trained on {', '.join(barred)} may not be shipped. Use: {', '.join(SHIPPABLE)}.")
+    torch.set_num_threads(config.threads)
+    training, validation = split_records(read_records(config.auxiliary, config.classes))
+    train, held_out = load_auxiliary(training), load_auxiliary(validation)
+    words = vocabulary()
+    model = align(config, words, train, held_out, out)
+    clip = frozen_tower(model, words)
+    prompts = learn_prompts(config, clip, fresh_prompts(model, words, config.seed), train, out)
+    path = out / f"{WEIGHTS_NAME}.safetensors"
+    metadata = describe(config, SPEC)
+    save_weights(path, prompts, metadata, clip, half=True)
+    # Calibrated as stored: float16, read back.
+    found = calibrate(load_detector(path), held_out, _CLASS_NAME)
+    metadata = dataclasses.replace(metadata, threshold=found.threshold, threshold_provenance=found.provenance)
+    save_weights(path, prompts, metadata, clip, half=True)
+    figures = {"threshold": found.threshold, "provenance": found.provenance, **found.figures}
+    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def describe(config: MiniConfig, spec: TowerSpec) -> WeightsMetadata:
+    """What the weights file says about itself, but for the threshold."""
+    return WeightsMetadata(
+        name=WEIGHTS_NAME,
+        spec=spec,
+        clip_name="medzsad-mini",
+        clip_config=MODEL_CONFIG,
+        stage=2,
+        samples=config.samples,
+        class_name=_CLASS_NAME,
+        licence="CC BY-SA 4.0",
+        source="Trained by medzsad.training.mini; see docs/embedded-model.md.",
+        trained_on=(
+            "Generated images; industrial images: ball screw (2Obe/BSData, CC BY-SA 4.0), printed circuit board "
+            "(DeepPCB via Charmve/Surface-Defect-Detection, MIT), road (ruirangerfan/stereo_pothole_datasets, MIT), "
+            "cookie (aws-samples/amazon-lookout-for-vision, MIT-0 and CC BY-SA 4.0). No medical image."
+        ),
+        description="Small embedded model, trained on generated images and industrial defects; research use only.",
+    )
+
+
+@click.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs/mini"), show_default=True)
+def main(config: Path, out: Path) -> None:
+    """Train medzsad-mini as CONFIG says; goes on from what OUT holds."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        path = train_mini(read_mini_config(config), out)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"Weights: {path}")
+
+
+if __name__ == "__main__":
+    main()
