@@ -42,6 +42,8 @@ def test_the_largest_lesion_of_brainix_lies_on_the_drawn_region(detector: Detect
     result = medzsad.detect(DATA / "volumes" / "brainix" / "FLAIR.nii.gz", detector=detector)
     region = np.asarray(nib.load(DATA / "volumes" / "brainix" / "ROI.nii.gz").dataobj) > 0
     assert region[tuple(round(i) for i in result.lesions[0].centroid_index)]
+    assert result.mask is not None
+    assert _dice(result.mask > 0, region) >= 0.5
 
 
 IRREGULAR = {
