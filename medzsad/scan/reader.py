@@ -62,9 +62,9 @@ def checked_scan(scan: Scan, place: str) -> Scan:
             f" {_MOST_NOT_FINITE:.0%}. Write it again with numbers only.",
         )
     if wrong:
-        lowest = scan.voxels[finite].min()
-        note = f"{wrong} voxels were NaN or infinite and count as the smallest value, {lowest:g}."
-        scan = replace(scan, voxels=np.where(finite, scan.voxels, lowest), notes=(*scan.notes, note))
+        smallest = float(scan.voxels[finite].min())
+        note = f"{wrong} voxels were NaN or infinite and count as the smallest value, {smallest:g}."
+        scan = replace(scan, voxels=np.where(finite, scan.voxels, np.float32(smallest)), notes=(*scan.notes, note))
     lowest, highest = float(scan.voxels.min()), float(scan.voxels.max())
     if lowest == highest:
         raise RefusedError(
