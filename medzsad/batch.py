@@ -80,7 +80,7 @@ def plan_run(order: RunOrder) -> Iterator[str]:
         for candidate in candidates:
             if candidate.code is not None:
                 yield f"refuse  {candidate.name}  {candidate.code}: {candidate.reason}"
-            elif not order.overwrite and _done(order, candidate, detector) is not None:
+            elif _is_done(order, candidate, detector):
                 yield f"skip    {candidate.name}  done before"
             else:
                 yield f"score   {candidate.name}  {candidate.label}"
@@ -106,11 +106,8 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
         observer.started(len(candidates))
         for candidate in candidates:
             observer.case_started(candidate.name)
-            record = None if order.overwrite else _done(order, candidate, detector)
-            if record is None:
-                record = _run_case(order, candidate, detector)
-            else:
-                skipped += 1
+            record, taken_over = _case_record(order, candidate, detector)
+            skipped += taken_over
             records.append(record)
             observer.case_ended(record.name, record.outcome, record.message)
         write_reports(order.out, _manifest(order.config, detector), records)
@@ -149,38 +146,42 @@ def _digest_and_key(order: RunOrder, candidate: Candidate, detector: Detector) -
     return content, case_key(candidate, content, result_options(order.config), weights)
 
 
-def _done(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord | None:
+def _stored_result(order: RunOrder, candidate: Candidate) -> CaseRecord | None:
     # Only results are taken over: a refusal costs little to repeat and may have been the machine's.
-    record = read_case(order.out, candidate.name)
-    if record is None or record.outcome not in (Outcome.LESION, Outcome.NO_LESION):
-        return None
-    return record if record.key == _digest_and_key(order, candidate, detector)[1] else None
+    record = None if order.overwrite else read_case(order.out, candidate.name)
+    return record if record is not None and record.outcome in (Outcome.LESION, Outcome.NO_LESION) else None
 
 
-def _run_case(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseRecord:
+def _is_done(order: RunOrder, candidate: Candidate, detector: Detector) -> bool:
+    stored = _stored_result(order, candidate)
+    return stored is not None and stored.key == _digest_and_key(order, candidate, detector)[1]
+
+
+def _case_record(order: RunOrder, candidate: Candidate, detector: Detector) -> tuple[CaseRecord, bool]:
+    """The record of a case, and whether it was taken over from an earlier run."""
     content, key = _digest_and_key(order, candidate, detector)
+    stored = _stored_result(order, candidate)
+    if stored is not None and stored.key == key:
+        return stored, True
     facts = CaseFacts(candidate, content, key, order.config, _model_record(order.config, detector))
-    if not order.overwrite and _holds_another_scan(order, candidate, content):
+    if stored is not None and content and stored.input.content_sha256 not in ("", content):
         message = (
             f"{order.out / candidate.name} holds the result of another scan of the same name, which was kept. "
             "Choose another folder with -o, or replace it with --overwrite."
         )
-        return case_record(CaseResult(candidate.name, Outcome.FAILED, message=message), facts)
-    result = _result(order, candidate, detector)
+        return case_record(CaseResult(candidate.name, Outcome.FAILED, message=message), facts), False
+    return _run_case(order, facts, detector), False
+
+
+def _run_case(order: RunOrder, facts: CaseFacts, detector: Detector) -> CaseRecord:
+    result = _result(order, facts.candidate, detector)
     try:
         return write_case(result, order.out, facts)
     except OutputError as error:
         message = str(error)
     except Exception as error:  # noqa: BLE001  (one of the two places that keep a case from taking the others along)
         message = _unexpected(error)
-    return case_record(CaseResult(candidate.name, Outcome.FAILED, message=message), facts)
-
-
-def _holds_another_scan(order: RunOrder, candidate: Candidate, content: str) -> bool:
-    record = read_case(order.out, candidate.name)
-    if record is None or record.outcome not in (Outcome.LESION, Outcome.NO_LESION):
-        return False
-    return content != "" and record.input.content_sha256 not in ("", content)
+    return case_record(CaseResult(facts.candidate.name, Outcome.FAILED, message=message), facts)
 
 
 def _result(order: RunOrder, candidate: Candidate, detector: Detector) -> CaseResult:

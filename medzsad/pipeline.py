@@ -75,7 +75,7 @@ def detect(scan: Scan | Path | str, *, detector: Detector | None = None, **optio
         WeightsError: The weights are missing or damaged.
 
     Example:
-        >>> result = medzsad.detect("examples/scans/phantom.nii.gz")  # doctest: +SKIP
+        >>> result = medzsad.detect("examples/scans/head_with_lesion")  # doctest: +SKIP
         >>> [lesion.centroid_lps_mm for lesion in result.lesions]  # doctest: +SKIP
     """
     config = make_config(options)

@@ -115,7 +115,7 @@ class SquarePlane(InvertibleTransform):  # type: ignore[misc]
         inner = tuple(int(n) for n in info["extra_info"]["inner"])
         left, _, top, _ = self._margins(inner)
         kept = plain_tensor(data)[None, :, top : top + inner[0], left : left + inner[1]]
-        # Without effect where the scan's pixels are the smaller ones, but five times slower there.
+        # Without effect where the scan's pixels are the smaller ones, but slower there.
         shrinks = inner[0] > height or inner[1] > width
         planes: Tensor = interpolate(kept, (height, width), mode="bilinear", antialias=shrinks, align_corners=False)
         return planes[0]
