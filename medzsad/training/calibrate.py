@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.auxiliary import AuxiliarySet
-from medzsad.training.batches import Batch, auxiliary_batch, draw_batch
+from medzsad.training.embedded.auxiliary import AuxiliarySet
+from medzsad.training.embedded.batches import Batch, auxiliary_batch, draw_batch
 from medzsad.training.validation import auroc, average_precision
 
 _REDUCTION = 2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from medzsad.training import calibrate as module
-from medzsad.training.auxiliary import AuxiliarySet
 from medzsad.training.calibrate import FALSE_PIXELS, Scores, calibrate
+from medzsad.training.embedded.auxiliary import AuxiliarySet
 from tests.detectors import BrightnessDetector
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from medzsad.training.auxiliary import AuxiliarySet
-from medzsad.training.batches import Batch, auxiliary_batch, draw_batch
-from medzsad.training.captions import ABNORMAL_STATES, NORMAL_STATES, Vocabulary, pick
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
+from medzsad.training.embedded.auxiliary import AuxiliarySet
+from medzsad.training.embedded.batches import Batch, auxiliary_batch, draw_batch
+from medzsad.training.embedded.captions import ABNORMAL_STATES, NORMAL_STATES, Vocabulary, pick
+from medzsad.training.embedded.config import MiniConfig
+from medzsad.training.embedded.model import FEATURE_LAYERS, MODEL_CONFIG, build_clip, text_features, vision_features
 from medzsad.training.losses import contrast_loss, dice_loss, focal_loss, label_loss
-from medzsad.training.mini_config import MiniConfig
-from medzsad.training.mini_model import FEATURE_LAYERS, MODEL_CONFIG, build_clip, text_features, vision_features
 from medzsad.training.validation import Quality, auroc, average_precision
 
 _log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.auxiliary import AuxiliarySet
-from medzsad.training.captions import vocabulary
-from medzsad.training.mini import train_mini
-from medzsad.training.mini_alignment import Alignment, align
-from medzsad.training.mini_config import MiniConfig, Stage, read_mini_config
-from medzsad.training.mini_model import vision_features
-from medzsad.training.mini_prompts import SPEC, fresh_prompts, frozen_tower
+from medzsad.training.embedded.alignment import Alignment, align
+from medzsad.training.embedded.auxiliary import AuxiliarySet
+from medzsad.training.embedded.captions import vocabulary
+from medzsad.training.embedded.config import MiniConfig, Stage, read_mini_config
+from medzsad.training.embedded.model import vision_features
+from medzsad.training.embedded.prompts import SPEC, fresh_prompts, frozen_tower
+from medzsad.training.embedded.recipe import train_mini
 
 
 def _quick(auxiliary: Path, minutes: float) -> MiniConfig:

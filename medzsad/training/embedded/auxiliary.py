@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from medzsad.errors import ConfigError
-from medzsad.training.fields import Dice
+from medzsad.training.generator.fields import Dice
 
 # Classes whose licence lets weights trained on them be shipped (attribution: docs/embedded-model.md).
 SHIPPABLE = ("ball screw", "printed circuit board", "road", "cookie")

@@ -20,14 +20,14 @@ from medzsad.clip.vision import ImageFeatures, image_features
 from medzsad.methods.bayes_pfl import BayesPFL, PromptSample
 from medzsad.methods.flow import FlowSample
 from medzsad.methods.noise import Noise
-from medzsad.training.auxiliary import AuxiliarySet
-from medzsad.training.batches import draw_batch
-from medzsad.training.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
+from medzsad.training.embedded.alignment import Alignment, state_features
+from medzsad.training.embedded.auxiliary import AuxiliarySet
+from medzsad.training.embedded.batches import draw_batch
+from medzsad.training.embedded.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
+from medzsad.training.embedded.config import MiniConfig
+from medzsad.training.embedded.model import FEATURE_LAYERS, MODEL_CONFIG
 from medzsad.training.losses import dice_loss, flow_kl, focal_loss, label_loss, orthogonality_loss
-from medzsad.training.mini_alignment import Alignment, state_features
-from medzsad.training.mini_config import MiniConfig
-from medzsad.training.mini_model import FEATURE_LAYERS, MODEL_CONFIG
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Trains medzsad-mini: `python -m medzsad.training.mini configs/train_mini.yaml --out runs/mini`.
+"""Trains medzsad-mini: `python -m medzsad.training.embedded.recipe configs/train_mini.yaml --out runs/mini`.
 
 Two phases. In the first a small CLIP tower learns, on generated slices and some industrial images, to tell lesions from
 tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are learned, half of each batch being
@@ -17,13 +17,13 @@ from medzsad.clip.spec import TowerSpec
 from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector, save_weights
 from medzsad.methods.metadata import WeightsMetadata
-from medzsad.training.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
 from medzsad.training.calibrate import calibrate
-from medzsad.training.captions import vocabulary
-from medzsad.training.mini_alignment import align
-from medzsad.training.mini_config import MiniConfig, read_mini_config
-from medzsad.training.mini_model import MODEL_CONFIG
-from medzsad.training.mini_prompts import SPEC, fresh_prompts, frozen_tower, learn_prompts
+from medzsad.training.embedded.alignment import align
+from medzsad.training.embedded.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
+from medzsad.training.embedded.captions import vocabulary
+from medzsad.training.embedded.config import MiniConfig, read_mini_config
+from medzsad.training.embedded.model import MODEL_CONFIG
+from medzsad.training.embedded.prompts import SPEC, fresh_prompts, frozen_tower, learn_prompts
 
 WEIGHTS_NAME = "medzsad-mini"
 _CLASS_NAME = "tissue"
@@ -68,7 +68,7 @@ def describe(config: MiniConfig, spec: TowerSpec) -> WeightsMetadata:
         samples=config.samples,
         class_name=_CLASS_NAME,
         licence="CC BY-SA 4.0",
-        source="Trained by medzsad.training.mini; see docs/embedded-model.md.",
+        source="Trained by medzsad.training.embedded.recipe; see docs/embedded-model.md.",
         trained_on=(
             "Generated images; industrial images: ball screw (2Obe/BSData, CC BY-SA 4.0), printed circuit board "
             "(DeepPCB via Charmve/Surface-Defect-Detection, MIT), road (ruirangerfan/stereo_pothole_datasets, MIT), "

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from medzsad.training.captions import caption, vocabulary
-from medzsad.training.fields import Dice, pixel_grid, sample_at, smooth_noise
-from medzsad.training.generate import FAMILIES, generate
-from medzsad.training.generate_lesions import KINDS, add_lesions
+from medzsad.training.embedded.captions import caption, vocabulary
+from medzsad.training.generator.fields import Dice, pixel_grid, sample_at, smooth_noise
+from medzsad.training.generator.images import FAMILIES, generate
+from medzsad.training.generator.lesions import KINDS, add_lesions
 
 
 def _source(seed: int) -> torch.Generator:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD
-from medzsad.training.auxiliary import AuxiliarySet, draw_auxiliary
-from medzsad.training.captions import NAMES, caption, pick
-from medzsad.training.fields import Dice
-from medzsad.training.generate import generate
+from medzsad.training.embedded.auxiliary import AuxiliarySet, draw_auxiliary
+from medzsad.training.embedded.captions import NAMES, caption, pick
+from medzsad.training.generator.fields import Dice
+from medzsad.training.generator.images import generate
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Nothing here comes from a real image. A slice is a label map (the argmax of smooth random fields, mostly mirrored
 left-right, so that asymmetry means something) with random brightness per label, inside a body with rims, symmetric
-inner structures, folds and vessels; lesions are put in by `generate_lesions`, the scanner by `generate_acquisition`.
+inner structures, folds and vessels; lesions are put in by `lesions`, the scanner by `acquisition`.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzsad.training.fields import Dice, lerp, pixel_grid, ridge, sample_at, smooth_noise
-from medzsad.training.generate_acquisition import acquire
-from medzsad.training.generate_lesions import add_lesions
+from medzsad.training.generator.acquisition import acquire
+from medzsad.training.generator.fields import Dice, lerp, pixel_grid, ridge, sample_at, smooth_noise
+from medzsad.training.generator.lesions import add_lesions
 
 FAMILIES = ("head", "body", "surface", "layers", "object")
 _FAMILY_WEIGHTS = (0.42, 0.24, 0.10, 0.10, 0.14)
@@ -28,7 +28,7 @@ class Generated:
         masks: (n, size, size) float32, 1 inside a lesion.
         labels: (n,) int64, 1 where there is a lesion.
         families: (n,) int64, index into FAMILIES.
-        kinds: (n,) int64, index into `generate_lesions.KINDS`; -1 without lesion.
+        kinds: (n,) int64, index into `lesions.KINDS`; -1 without lesion.
     """
 
     images: Tensor

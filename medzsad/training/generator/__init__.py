@@ -1,0 +1,1 @@
+"""Images, lesions and scanners made from random numbers, for training without a single patient."""
