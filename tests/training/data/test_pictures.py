@@ -1,0 +1,84 @@
+"""Pictures of every mode arrive as RGB squares with the mask in place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from medzsad.errors import ConfigError
+from medzsad.training.data.pictures import read_picture
+from medzsad.training.data.records import Record
+
+RAMP = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (8, 1))  # (8, 12)
+
+
+def _read(path: Path, side: int = 12) -> torch.Tensor:
+    return read_picture(Record(path, None, 0, "nut", ""), side)[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA", "CMYK"])
+def test_opaque_modes_of_one_picture_agree(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    Image.fromarray(RAMP).convert(mode).save(path)
+    image = _read(path)
+    assert (image.shape, image.dtype) == ((3, 12, 12), torch.uint8)
+    expected = np.asarray(Image.fromarray(RAMP).resize((12, 12), Image.Resampling.BICUBIC))
+    assert np.abs(image.numpy().astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_sixteen_bits_keep_their_gray_levels(tmp_path: Path, top: int) -> None:
+    pixels = np.round(RAMP / 220 * top).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    expected = np.round(RAMP[0] / 220 * 255)
+    assert np.abs(_read(tmp_path / "x.png").numpy()[:, 5].astype(int) - expected).max() <= 1
+
+
+def test_transparent_pixels_are_black_and_palette_transparency_is_silent(tmp_path: Path) -> None:
+    pixels = np.full((8, 12, 4), 200, np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, 6:, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    image = _read(tmp_path / "x.png")
+    assert image[:, :, :4].eq(200).all()
+    assert image[:, :, 9:].eq(0).all()
+    paletted = Image.fromarray(RAMP).convert("P")
+    paletted.save(tmp_path / "p.png", transparency=bytes([0] * 100 + [255] * 156))
+    assert _read(tmp_path / "p.png")[:, :, 0].eq(0).all()
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_the_mask_is_above_zero_then_bilinear_then_above_half(tmp_path: Path, value: int) -> None:
+    mask = np.zeros((8, 12), np.uint8)
+    mask[4:, 9:] = value
+    Image.fromarray(RAMP).save(tmp_path / "x.png")
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    _, square = read_picture(Record(tmp_path / "x.png", tmp_path / "m.png", 1, "nut", ""), 24)
+    assert square is not None
+    assert square.dtype == torch.uint8
+    expected = torch.zeros(24, 24, dtype=torch.uint8)
+    expected[12:, 18:] = 1
+    # At the one inner corner 3/4 of 2/3 is exactly one half: left to rounding.
+    square[12, 18] = expected[12, 18]
+    assert torch.equal(square, expected)
+
+
+def test_no_mask_is_no_label_for_a_defect_and_zeros_for_a_sound_image(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "x.png")
+    assert read_picture(Record(tmp_path / "x.png", None, 1, "nut", ""), 6)[1] is None
+    mask = read_picture(Record(tmp_path / "x.png", None, 0, "nut", ""), 6)[1]
+    assert mask is not None
+    assert torch.equal(mask, torch.zeros(6, 6, dtype=torch.uint8))
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "x.png")
+    (tmp_path / "m.png").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"Cannot decode .*m\.png"):
+        read_picture(Record(tmp_path / "x.png", tmp_path / "m.png", 1, "nut", ""), 6)
+    with pytest.raises(ConfigError, match=r"Cannot decode .*gone\.png"):
+        _read(tmp_path / "gone.png")
+    with pytest.raises(ConfigError, match="at least 1 pixel"):
+        _read(tmp_path / "x.png", 0)
