@@ -38,11 +38,11 @@ def flow_kl(
     """KL divergence of a planar flow's end from the standard normal, averaged over its samples.
 
     Args:
-        start: (b, D) sample z_0 of the Gaussian.
-        mean: (b, D) or (1, D).
-        log_variance: (b, D) or (1, D).
-        end: (b, D) sample z_K after the flow.
-        log_determinant: (b,) or (b, 1), summed over the flow's steps.
+        start: (..., D) samples z_0 of the Gaussian.
+        mean: (..., D), with 1 where it is shared by samples.
+        log_variance: As `mean`.
+        end: (..., D) samples z_K after the flow.
+        log_determinant: One number per sample, summed over the flow's steps.
         images: Size of the batch for the authors' weighting of distributions that do not depend on the image, whose
             log-determinant they count once per batch instead of once per image; 0 for the formula.
     """
