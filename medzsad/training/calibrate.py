@@ -1,52 +1,37 @@
-"""The threshold of a finished model, chosen on held-out generated and auxiliary images only."""
+"""The threshold of finished weights: a stated share of false pixels on sound images, none of them medical."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
+from torch import Tensor
 
+from medzsad.errors import ConfigError, ScoringError
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import Batch, auxiliary_batch, draw_batch
-from medzsad.training.validation import auroc, average_precision
+from medzsad.slices.transforms import clip_normalize
+from medzsad.training.generator.images import generate
 
-_REDUCTION = 2
-# Far from the seeds of training and of validation during training.
-_SEED = 2**41
-
-# Share of the pixels of healthy images that the threshold lets through.
+# Share of the pixels of sound images that the threshold lets through.
 FALSE_PIXELS = 0.005
 
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of a set of images at half their size.
-
-    Attributes:
-        maps: (n, h, w) float32.
-        masks: (n, h, w) bool.
-        images: (n,) float32 image scores.
-        labels: (n,) bool.
-    """
-
-    maps: NDArray[np.float32]
-    masks: NDArray[np.bool_]
-    images: NDArray[np.float32]
-    labels: NDArray[np.bool_]
+# A power of two, so that a float32 score reaches the edge of its bin exactly as the bin's number says.
+_BINS = 2**16
+_BATCH = 8
+# Far from the seeds of training and of validation during training.
+_SEED = 2**43 + 11
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold and what it does on held-out images.
+    """A threshold and what it does on sound images.
 
     Attributes:
-        threshold: The chosen score.
-        provenance: A sentence that says how.
-        figures: Named measures.
+        threshold: The chosen score; at and above it a pixel counts as lesion.
+        provenance: A sentence that says how, with counts and rates.
+        figures: Named measures; `auxiliary_*` are left out without sound auxiliary images.
     """
 
     threshold: float
@@ -54,51 +39,117 @@ class Calibration:
     figures: dict[str, float]
 
 
-def calibrate(detector: Detector, held_out: AuxiliarySet, class_name: str, images: int = 400) -> Calibration:
-    """The threshold that a stated share of the pixels of held-out healthy generated images reaches."""
-    side = detector.spec.image_size
-    made = collect(detector, _generated(held_out, images, side), class_name)
-    kept = collect(detector, _auxiliary(held_out, side), None)
-    healthy = ~made.labels
-    threshold = float(np.quantile(made.maps[healthy], 1 - FALSE_PIXELS))
-    marked = made.maps >= threshold
-    dice = float(2 * (marked & made.masks).sum() / (marked.sum() + made.masks.sum()))
-    figures = {
-        "generated_pixel_ap": average_precision(made.maps, made.masks),
-        "generated_image_auroc": auroc(made.images, made.labels),
-        "generated_dice": dice,
-        "generated_healthy_flagged": float(marked[healthy].any(axis=(1, 2)).mean()),
-        "auxiliary_pixel_ap": average_precision(kept.maps, kept.masks),
-        "auxiliary_image_auroc": auroc(kept.images, kept.labels),
-    }
-    provenance = (
-        f"{100 * FALSE_PIXELS:g} % of the pixels of {int(healthy.sum())} generated images without lesion, not trained "
-        f"on, reach it; on {images} generated images, {int(made.labels.sum())} of them with lesions, it gives a Dice "
-        f"of {dice:.2f}. No medical image was used."
-    )
-    return Calibration(threshold, provenance, figures)
+@dataclass(slots=True)
+class _Counts:
+    """Scores of sound images, counted.
+
+    Attributes:
+        pixels: (_BINS + 1,) number of pixels per bin; the last holds the score 1 alone.
+        peaks: (_BINS + 1,) number of images by the bin of their largest score.
+    """
+
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS + 1, np.int64))
+    peaks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS + 1, np.int64))
+
+    def add(self, maps: NDArray[np.float32]) -> None:
+        places = np.clip(maps.reshape(len(maps), -1) * np.float32(_BINS), 0, _BINS).astype(np.int64)
+        self.pixels += np.bincount(places.ravel(), minlength=_BINS + 1)
+        self.peaks += np.bincount(places.max(axis=1), minlength=_BINS + 1)
+
+    @property
+    def images(self) -> int:
+        return int(self.peaks.sum())
 
 
-def _generated(held_out: AuxiliarySet, images: int, side: int) -> Iterator[Batch]:
+def calibrate(
+    detector: Detector,
+    sound: Iterable[tuple[Tensor, Sequence[str]]],
+    *,
+    false_pixels: float = FALSE_PIXELS,
+    phantoms: int = 128,
+    class_name: str,
+) -> Calibration:
+    """The threshold at which the mean of two shares of false pixels is as stated.
+
+    One share is that of sound auxiliary images, the other that of generated healthy phantoms, whose seed no training
+    uses. Where one of the two sets is empty, the other counts alone. The memory does not grow with the images.
+
+    Args:
+        detector: As it will be used.
+        sound: Batches of images without defect, (b, 3, S, S) CLIP-normalized, with the class name of each image.
+        false_pixels: Share of sound pixels that may reach the threshold, between 0 and 1.
+        phantoms: Number of generated images.
+        class_name: What the phantoms are called in the prompts.
+
+    Raises:
+        ConfigError: There is no image at all, or the share is impossible.
+        ScoringError: The detector gives scores that are no numbers.
+    """
+    if not 0.0 < false_pixels < 1.0:
+        raise ConfigError(f"The share of false pixels must lie between 0 and 1, got {false_pixels}. Usual is 0.005.")
+    auxiliary = _count(detector, sound)
+    made = _count(detector, _phantoms(phantoms, detector.spec.image_size, class_name))
+    sets = {name: counts for name, counts in (("auxiliary", auxiliary), ("phantom", made)) if counts.images}
+    if not sets:
+        raise ConfigError("A threshold needs sound images: give auxiliary ones, or at least one phantom.")
+    rates = [_share_from(counts.pixels) for counts in sets.values()]
+    place = _first_place(np.mean(rates, axis=0), false_pixels)
+    figures: dict[str, float] = {}
+    for name, counts in sets.items():
+        figures[f"{name}_images"] = float(counts.images)
+        figures[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
+        figures[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
+    return Calibration(place / _BINS, _provenance(figures, false_pixels), figures)
+
+
+def _phantoms(count: int, side: int, class_name: str) -> Iterator[tuple[Tensor, Sequence[str]]]:
     source = torch.Generator().manual_seed(_SEED)
-    for _ in range(images // 8):
-        yield draw_batch(source, held_out, generated=8, industrial=0, size=side)
+    for first in range(0, count, _BATCH):
+        made = generate(min(_BATCH, count - first), side, source, lesion_share=0.0)
+        yield torch.stack([clip_normalize(image) for image in made.images]), [class_name] * len(made.images)
 
 
-def _auxiliary(held_out: AuxiliarySet, side: int) -> Iterator[Batch]:
-    for first in range(0, len(held_out.names), 8):
-        yield auxiliary_batch(held_out, first, 8, side)
+def _count(detector: Detector, batches: Iterable[tuple[Tensor, Sequence[str]]]) -> _Counts:
+    device = next(detector.parameters()).device
+    counts = _Counts()
+    for images, names in batches:
+        with torch.inference_mode():
+            maps = detector.predict(images.to(device), names, SharedNoise(0)).score_map.float().cpu().numpy()
+        if not np.isfinite(maps).all():
+            raise ScoringError(
+                f"The model {detector.info.name} gave scores that are no numbers, so no threshold can be chosen. "
+                "Its training has diverged: lower the learning rates, or train in float32."
+            )
+        counts.add(maps)
+    return counts
 
 
-def collect(detector: Detector, batches: Iterator[Batch], class_name: str | None) -> Scores:
-    """The detector's scores of all batches; `class_name` None takes each image's own."""
-    maps, masks, scores, labels = [], [], [], []
-    for batch in batches:
-        names = batch.names if class_name is None else [class_name] * len(batch.names)
-        prediction = detector.predict(batch.images, names, SharedNoise(0))
-        size = batch.images.shape[-1] // _REDUCTION
-        maps.append(interpolate(prediction.score_map[:, None], size=(size, size), mode="area")[:, 0].numpy())
-        masks.append(interpolate(batch.masks[:, None], size=(size, size), mode="area")[:, 0].numpy() > 0.5)
-        scores.append(prediction.image_score.numpy())
-        labels.append(batch.labels.numpy() > 0)
-    return Scores(*(np.concatenate(parts) for parts in (maps, masks, scores, labels)))
+def _share_from(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of the counted that lies in each bin or above."""
+    above = counts[::-1].cumsum()[::-1]
+    return np.asarray(above / above[0])
+
+
+def _first_place(rates: NDArray[np.float64], limit: float) -> int:
+    """The first bin from which on at most `limit` lies; the last bin, the score 1, where more is saturated."""
+    return min(int(np.count_nonzero(rates > limit)), _BINS)
+
+
+def _provenance(figures: dict[str, float], false_pixels: float) -> str:
+    words = {
+        "auxiliary": "sound auxiliary (industrial) images",
+        "phantom": "generated healthy phantoms",
+    }
+    parts = [
+        f"{figures[f'{name}_false_pixels']:.2%} of the pixels of {figures[f'{name}_images']:.0f} {text} "
+        f"({figures[f'{name}_images_touched']:.0%} of these images are touched)"
+        for name, text in words.items()
+        if f"{name}_images" in figures
+    ]
+    chosen = f"Chosen for {false_pixels:.2%} false pixels"
+    if len(parts) == 2:
+        return (
+            f"{chosen} in the mean of two sets; it lets through {parts[0]} and {parts[1]}. No medical image was used."
+        )
+    only = "no sound auxiliary image was given" if "phantom_images" in figures else "no phantom was generated"
+    return f"{chosen}; it lets through {parts[0]}; {only}. No medical image was used."
