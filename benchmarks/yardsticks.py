@@ -1,131 +1,151 @@
-"""What a model reaches on the development data: `python benchmarks/yardsticks.py ../shared/data [--weights NAME]`.
+"""What models reach on the development data, before and after, beside detectors that know nothing.
 
-Prints one table. Beside the model stand what raw brightness reaches on the same pixels, and the fixed threshold of the
-weights where one is used. None of this data was seen in training, and nothing is chosen on it here.
+`python benchmarks/yardsticks.py ../shared/data --weights A.safetensors --weights medzsad-mini` prints one table: a
+column per weights file, then smoothed brightness and darkness, nearness to the center, and an untrained tower like that
+of the last weights. `--before FILE.json` puts the columns of an earlier `--json` in front. Everything is zero-shot, at
+the fixed threshold that each weights file brings; nothing is trained or chosen on this data here.
 """
 
-from collections.abc import Iterator
+import json
+import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
-import nibabel as nib
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import gaussian_filter, label
-from sklearn.metrics import average_precision_score, roc_auc_score
+from yardstick_columns import Column, trivial_columns, untrained_column, weights_column
+from yardstick_measures import Measure
+from yardstick_rows import Data, Rows, headings, measure, read_all
 
-from medzsad.config import make_config
-from medzsad.methods.base import Detector
-from medzsad.pipeline import detect, detect_scan, load_detector
-from medzsad.scan.records import Scan, Source
+_COUNTS = ("lesions touched", "false components")
+_NONE = "–"
 
 
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Dice coefficient of two masks."""
-    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+def column_record(column: Column, groups: dict[str, Rows]) -> dict[str, Any]:
+    """One column as plain JSON values."""
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "sha256": column.sha256,
+        "threshold": column.threshold,
+        "provenance": column.provenance,
+        "values": {
+            group: {row: None if value is None else asdict(value) for row, value in rows.items()}
+            for group, rows in groups.items()
+        },
+    }
 
 
-def picture_scan(pixels: NDArray[np.float32], name: str) -> Scan:
-    """A picture (rows, columns) in [0, 255] as a scan of one slice."""
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return Scan(name, np.ascontiguousarray(pixels.T[..., None]), affine, "PICTURE", 2, Source("picture"))
+def cell(row: str, value: dict[str, float | None] | None) -> str:
+    """A figure as printed, with its interval where it has one."""
+    if value is None:
+        return _NONE
+    figure = Measure(**value)  # type: ignore[arg-type]
+    if row in _COUNTS:
+        return f"{figure.value:.0f}"
+    if row.startswith("share"):
+        return f"{figure.value:.0%}" + ("" if figure.low is None else f" [{figure.low:.0%}, {figure.high:.0%}]")
+    return f"{figure.value:.3f}" + ("" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]")
 
 
-def volume_lines(detector: Detector, image: Path, truth: Path) -> Iterator[str]:
-    """Figures of one volume with lesion masks."""
-    result = detect(image, detector=detector)
-    region = np.asarray(nib.load(truth).dataobj) > 0
-    if result.mask is None or result.score is None or result.scan is None:
-        raise click.ClickException(f"{image} was not scored.")
-    mask, score = result.mask > 0, result.score
-    components, _ = label(mask)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    largest = components == sizes.argmax() if sizes.any() else np.zeros_like(mask)
-    bright = gaussian_filter(result.scan.voxels, 1.0)
-    regions, count = label(region)
-    found = len(set(np.unique(regions[mask])) - {0})
-    name = image.parent.name
-    yield f"{name:14} Dice at the fixed threshold {dice(mask, region):.3f}, largest lesion {dice(largest, region):.3f}"
-    yield f"{'':14} best Dice over thresholds {best_dice(score, region):.3f}"
-    yield (
-        f"{'':14} voxel AUROC {roc_auc_score(region.ravel(), score.ravel()):.3f}, AP "
-        f"{average_precision_score(region.ravel(), score.ravel()):.3f}   (brightness: AUROC "
-        f"{roc_auc_score(region.ravel(), bright.ravel()):.3f}, AP "
-        f"{average_precision_score(region.ravel(), bright.ravel()):.3f})"
-    )
-    yield f"{'':14} lesions touched {found} of {count}, lesions reported {len(result.lesions)}"
+def table_lines(columns: list[dict[str, Any]], titles: dict[str, str], *, markdown: bool) -> list[str]:
+    """The table as lines of text: a heading per data set, a row per figure, a column per detector."""
+    head = ["", *(column["name"] for column in columns)]
+    body: list[list[str] | str] = []
+    for group, title in titles.items():
+        body.append(title)
+        for row in columns[-1]["values"][group]:
+            values = (column["values"].get(group, {}).get(row) for column in columns)
+            body.append([row, *(cell(row, value) for value in values)])
+    rows = [head, *(row for row in body if not isinstance(row, str))]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+
+    def line(row: list[str]) -> str:
+        padded = [part.ljust(width) for part, width in zip(row, widths, strict=True)]
+        return "| " + " | ".join(padded) + " |" if markdown else "  ".join(padded).rstrip()
+
+    lines = [line(head)]
+    if markdown:
+        lines.append("| " + " | ".join("-" * max(3, width) for width in widths) + " |")
+    for row in body:
+        if not isinstance(row, str):
+            lines.append(line(row))
+        elif markdown:
+            lines.append(f"| **{row}** |" + " |" * (len(head) - 1))
+        else:
+            lines += ["", row]
+    return lines
 
 
-def best_dice(score: NDArray[np.float32], region: NDArray[np.bool_]) -> float:
-    """Largest Dice over 200 thresholds."""
-    return max(dice(score >= t, region) for t in np.linspace(score.min(), score.max(), 201)[1:])
+def weights_lines(columns: list[dict[str, Any]]) -> list[str]:
+    """Which files were measured, their thresholds, and how many normal images they flag."""
+    lines = []
+    for column in columns:
+        if column["kind"] != "weights":
+            continue
+        lines.append(f"{column['name']}: sha256 {column['sha256'][:12]}, threshold {column['threshold']}")
+        lines.append(f"    {column['provenance']}")
+        flagged = column["values"]["brain_mri"]["share of normal images flagged"]
+        if flagged is not None:
+            lines.append(f"    It flags {flagged['value']:.1%} of the normal BrainMRI images.")
+    return lines
 
 
-def lgg_lines(detector: Detector, folder: Path) -> Iterator[str]:
-    """Pixel figures of the lower-grade glioma slices (FLAIR channel)."""
-    config = make_config({"batch_size": 1})
-    scores, truths, brightness = [], [], []
-    for path in sorted((folder / "images").iterdir()):
-        flair = np.asarray(Image.open(path), np.float32)[..., 1]
-        mask = np.asarray(Image.open(next((folder / "masks").glob(path.stem + "*"))).convert("L")) > 0
-        result = detect_scan(picture_scan(flair, path.stem), detector, config)
-        if result.score is None:
-            raise click.ClickException(f"{path} was not scored.")
-        scores.append(result.score[..., 0].T)
-        truths.append(mask)
-        brightness.append(gaussian_filter(flair, 2.0))
-    flat = [np.concatenate([x.ravel() for x in part]) for part in (truths, scores, brightness)]
-    yield (
-        f"{'LGG':14} {len(truths)} slices, pixel AUROC {roc_auc_score(flat[0], flat[1]):.3f}, AP "
-        f"{average_precision_score(flat[0], flat[1]):.3f}   (brightness: AUROC {roc_auc_score(flat[0], flat[2]):.3f}, "
-        f"AP {average_precision_score(flat[0], flat[2]):.3f})"
-    )
-    flagged = np.mean([(s >= (detector.info.threshold or 0.5)).any() for s in scores])
-    yield f"{'':14} slices with a pixel over the threshold {flagged:.0%}"
+def read_before(path: Path | None, limit: int | None) -> list[dict[str, Any]]:
+    """The weights' columns of an earlier run."""
+    if path is None:
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["limit"] != limit:
+        click.echo(f"NOT COMPARABLE: {path.name} has limit {record['limit']}, this run {limit}.\n")
+    return [
+        column | {"name": f"before: {column['name']}"} for column in record["columns"] if column["kind"] == "weights"
+    ]
 
 
-def brain_mri_lines(detector: Detector, folder: Path) -> Iterator[str]:
-    """Image figures of the BrainMRI benchmark."""
-    config = make_config({"batch_size": 1})
-    labels, images, maps, bright = [], [], [], []
-    for kind in ("no", "yes"):
-        for path in sorted((folder / kind).iterdir()):
-            pixels = np.asarray(Image.open(path).convert("L"), np.float32)
-            result = detect_scan(picture_scan(pixels, path.stem), detector, config)
-            labels.append(kind == "yes")
-            images.append(result.slices[0].image_score)
-            maps.append(result.slices[0].max_score)
-            bright.append(float(pixels.mean()))
-    for name, scores in (("image score", images), ("largest pixel score", maps), ("mean brightness", bright)):
-        yield (
-            f"{'BrainMRI':14} {len(labels)} images, {name}: AUROC {roc_auc_score(labels, scores):.3f}, "
-            f"AP {average_precision_score(labels, scores):.3f}"
-        )
-    flags = np.asarray(maps) >= (detector.info.threshold or 0.5)
-    truth = np.asarray(labels)
-    shares = f"{flags[~truth].mean():.0%} of the normal, {flags[truth].mean():.0%} of the tumor images"
-    yield f"{'':14} over the threshold: {shares}"
+def measured(data: Data, weights: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The columns of all weights, the trivial detectors and the untrained tower."""
+    columns = [weights_column(name) for name in weights] + list(trivial_columns())
+    untrained = untrained_column(weights[-1])
+    records = []
+    for column in [*columns, *([untrained] if untrained else [])]:
+        started = time.monotonic()
+        records.append(column_record(column, measure(data, column)))
+        click.echo(f"{column.name}: {time.monotonic() - started:.0f} s", err=True)
+    return records
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--weights", default="medzsad-mini", show_default=True)
-def main(data: Path, weights: str) -> None:
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--weights", multiple=True, default=("medzsad-mini",), show_default=True, help="Name or file; repeatable."
+)
+@click.option("--before", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON of an earlier run.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.option("--limit", type=click.IntRange(min=4), help="Only so many pictures per set and slices per volume.")
+def main(
+    data: Path, weights: tuple[str, ...], before: Path | None, json_path: Path | None, markdown: bool, limit: int | None
+) -> None:
     """Prints the table for the development data in DATA."""
-    detector = load_detector(weights)
-    info = detector.info
-    click.echo(f"{info.name} {info.sha256[:12]}, threshold {info.threshold} ({info.threshold_provenance})")
-    volumes = data / "volumes"
-    for lines in (
-        volume_lines(detector, volumes / "brainix" / "FLAIR.nii.gz", volumes / "brainix" / "ROI.nii.gz"),
-        volume_lines(detector, volumes / "ms_patient07" / "FLAIR.nii.gz", volumes / "ms_patient07" / "lesions.nii.gz"),
-        lgg_lines(detector, data / "medical" / "brain_mri_lgg"),
-        brain_mri_lines(detector, data / "medical" / "brain_mri"),
-    ):
-        for line in lines:
-            click.echo(line)
+    with tempfile.TemporaryDirectory() as folder:
+        given = read_all(data, limit, Path(folder))
+        titles = headings(given)
+        columns = measured(given, weights)
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"limit": limit, "headings": titles, "columns": columns}
+        json_path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if limit is not None:
+        click.echo(f"LIMITED to {limit} pictures of each set and {limit} slices of each volume: for trying out only.\n")
+    shown = read_before(before, limit) + columns
+    for line in table_lines(shown, titles, markdown=markdown):
+        click.echo(line)
+    click.echo()
+    for line in weights_lines(shown):
+        click.echo(line)
+    click.echo("Intervals: 95 %, 1000 bootstrap resamples. Zero-shot: nothing was trained on these images.")
 
 
 if __name__ == "__main__":
