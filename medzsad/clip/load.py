@@ -9,15 +9,18 @@ import open_clip
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from medzsad.clip.spec import PositionResize, TowerSpec
+from medzsad.clip.hybrid import TAPS, hybrid_from_config
+from medzsad.clip.positions import resize_positions
+from medzsad.clip.spec import TowerSpec
 from medzsad.clip.states import read_tower_state
 from medzsad.clip.weights import file_sha256, find_tower
 from medzsad.errors import WeightsError
 
 # Widths whose heads are not 64 wide, in the published models of open_clip: ViT-H, ViT-g, ViT-bigG.
 _HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
+# What open_clip builds before the hybrid vision tower takes its place.
+_PLACEHOLDER = {"image_size": 16, "patch_size": 16, "width": 8, "layers": 1, "head_width": 8}
 
 
 def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP:
@@ -25,7 +28,7 @@ def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP
 
     Args:
         model_config: `embed_dim`, `vision_cfg`, `text_cfg` as in open_clip's model configs; the activation and the
-            image size are those of `spec`.
+            image size are those of `spec`. A `vision_cfg` of the `kind` "hybrid" is that of `medzsad.clip.hybrid`.
         spec: What the method asks of the tower.
 
     Raises:
@@ -34,7 +37,12 @@ def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP
     vision, text = dict(model_config["vision_cfg"]), dict(model_config["text_cfg"])
     _check_config(vision, text, spec)
     vision["image_size"] = spec.image_size
-    return CLIP(model_config["embed_dim"], vision, text, quick_gelu=spec.activation == "quick_gelu")
+    embed_dim, quick_gelu = model_config["embed_dim"], spec.activation == "quick_gelu"
+    if vision.get("kind") != "hybrid":
+        return CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+    clip = CLIP(embed_dim, _PLACEHOLDER, text, quick_gelu=quick_gelu)
+    clip.visual = hybrid_from_config(embed_dim, vision, spec.image_size)
+    return clip
 
 
 def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec) -> None:
@@ -45,21 +53,9 @@ def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec)
     patch = vision.get("patch_size", 16)
     if spec.image_size % patch:
         raise WeightsError(f"Image size {spec.image_size} is no multiple of the tower's patch size {patch}.")
-    if spec.layers[-1] > vision.get("layers", 12):
-        raise WeightsError(f"Layer {spec.layers[-1]} was asked for, the tower has {vision.get('layers', 12)}.")
-
-
-def resize_positions(positions: Tensor, grid: int, how: PositionResize) -> Tensor:
-    """A position table (1 + n², C) resized to (1 + grid², C); the class token's row stays as it is."""
-    old = math.isqrt(len(positions) - 1)
-    if old == grid:
-        return positions
-    patches = positions[1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    mode = "bilinear" if how == "bilinear" else "bicubic"
-    patches = interpolate(
-        patches, size=(grid, grid), mode=mode, align_corners=False, antialias=how == "bicubic_antialias"
-    )
-    return torch.cat((positions[:1].float(), patches.flatten(2).squeeze(0).T))
+    last = TAPS if vision.get("kind") == "hybrid" else vision.get("layers", 12)
+    if spec.layers[-1] > last:
+        raise WeightsError(f"Layer {spec.layers[-1]} was asked for, the tower has {last}.")
 
 
 def load_tower(
@@ -98,7 +94,8 @@ def tower_from_state(model_config: dict[str, Any], spec: TowerSpec, state: dict[
     table = state.get("visual.positional_embedding")
     if table is None or table.ndim != 2 or math.isqrt(len(table) - 1) ** 2 != len(table) - 1:
         raise WeightsError("The CLIP weights have no square grid of image positions (visual.positional_embedding).")
-    state["visual.positional_embedding"] = resize_positions(table, clip.visual.grid_size[0], spec.position_resize)
+    grid = getattr(clip.visual, "position_grid", clip.visual.grid_size[0])
+    state["visual.positional_embedding"] = resize_positions(table, grid, spec.position_resize)
     try:
         clip.load_state_dict(state, assign=True)
     except RuntimeError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import open_clip
 from torch import Tensor
 
+from medzsad.clip.hybrid import HybridVision
 from medzsad.clip.spec import TowerSpec
 
 
@@ -31,6 +32,9 @@ def image_features(clip: open_clip.CLIP, spec: TowerSpec, images: Tensor) -> Ima
         spec: Its spec.
         images: (b, 3, H, W) with H = W = spec.image_size, CLIP-normalized.
     """
+    if isinstance(clip.visual, HybridVision):
+        cls, patches = clip.visual.features(images, spec.layers)
+        return ImageFeatures(cls, patches, clip.visual.grid_size)
     last = len(clip.visual.transformer.resblocks)
     blocks = sorted({*spec.layers, last})
     found = clip.visual.forward_intermediates(
@@ -43,3 +47,9 @@ def image_features(clip: open_clip.CLIP, spec: TowerSpec, images: Tensor) -> Ima
         cls = found["image_intermediates_prefix"][-1][:, 0] @ clip.visual.proj
     rows, columns = clip.visual.grid_size
     return ImageFeatures(cls=cls, patches=tuple(tokens[layer] for layer in spec.layers), grid=(rows, columns))
+
+
+def patch_width(clip: open_clip.CLIP) -> int:
+    """Width C of the tower's patch tokens."""
+    visual = clip.visual
+    return visual.patch_width if isinstance(visual, HybridVision) else int(visual.conv1.out_channels)

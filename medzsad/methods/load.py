@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from medzsad.clip.load import load_tower, tower_from_state
+from medzsad.clip.vision import patch_width
 from medzsad.clip.weights import cache_dir, file_sha256, find_entry, weights_path
 from medzsad.clip.weights import list_weights as list_weights
 from medzsad.errors import ConfigError, WeightsError
@@ -148,7 +149,7 @@ def _with_full_table(state: dict[str, Tensor], metadata: WeightsMetadata) -> dic
 
 
 def _check_fit(clip: open_clip.CLIP, clip_sha256: str, metadata: WeightsMetadata) -> None:
-    found = (clip.visual.output_dim, clip.token_embedding.embedding_dim, clip.visual.conv1.out_channels)
+    found = (clip.visual.output_dim, clip.token_embedding.embedding_dim, patch_width(clip))
     width = metadata.sizes["width"]
     expected = (width, width, metadata.sizes["vision_width"])
     if found != expected:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate
 
-from medzsad.clip.load import build_tower, infer_model_config, load_tower, resize_positions
+from medzsad.clip.load import build_tower, infer_model_config, load_tower
+from medzsad.clip.positions import resize_positions
 from medzsad.clip.weights import file_sha256
 from medzsad.errors import WeightsError
 from tests import tiny

@@ -45,7 +45,7 @@ def draw_batch(
     names = [pick(NAMES, source) for _ in range(generated)]
     facts = zip(names, made.families.tolist(), made.kinds.tolist(), strict=True)
     captions = tuple(caption(name, family, kind, source) for name, family, kind in facts)
-    images, masks = made.images[:, None].expand(-1, 3, -1, -1), made.masks
+    images, masks = made.images, made.masks
     if industrial:
         more, more_masks, more_names = draw_auxiliary(Dice(source), auxiliary, industrial, size)
         images, masks = torch.cat((images, more)), torch.cat((masks, more_masks))

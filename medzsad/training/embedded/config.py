@@ -12,78 +12,95 @@ class Stage(BaseModel):
     """Part of the first phase with one image size.
 
     Attributes:
-        until: Ends at this share of the first phase's time.
-        size: Side of the images in pixels, a multiple of the patch size.
+        steps: How many steps it has.
+        size: Side of the images in pixels, a multiple of 16.
         generated: Generated images in a batch.
         industrial: Auxiliary images in a batch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    until: float = Field(gt=0, le=1)
-    size: int = Field(gt=0)
+    steps: int = Field(ge=1)
+    size: int = Field(gt=0, multiple_of=16)
     generated: int = Field(ge=2)
     industrial: int = Field(ge=0)
 
 
 class MiniConfig(BaseModel):
-    """Numbers of the recipe; times are time spent computing, so that an interruption costs nothing.
+    """Numbers of the recipe.
 
     Attributes:
         auxiliary: Folder with meta.json and the auxiliary images.
+        teacher: SqueezeNet's weights, from which the stem starts; null starts it from random numbers.
         classes: Auxiliary classes that are used; only those whose licence lets the weights be shipped.
         seed: Seed of everything random.
         threads: Threads of the arithmetic.
         bfloat16: Whether the tower computes in bfloat16 while it learns.
-        alignment_minutes: Length of the first phase.
-        stages: Image sizes of the first phase, in order; the last one ends at 1.
-        muon: Whether the matrices of the blocks are trained by Muon instead of AdamW.
-        learning_rate: Highest rate of the first phase for the matrices of the blocks.
-        other_learning_rate: The same for everything else: embeddings, norms, projections, temperatures.
-        weight_decay: Decay of the blocks' matrices.
-        warm_up: Share of the first phase in which the rate rises.
+        stages: Image sizes of the first phase, in order.
+        learning_rate: Highest rate of the first phase for the matrices of the transformer (Muon).
+        other_learning_rate: The same for decoder, text tower and projections (AdamW).
+        stem_learning_rate: The same for the later half of the stem; its first half stays as the teacher made it.
+        weight_decay: Decay of the transformer's matrices.
+        warm_up: Steps in which the rates rise.
+        cool_down: Share of all steps, the last ones, in which the rates fall to zero.
         clip_gradient: Largest norm of the gradient.
         average: Decay of the running average of the weights.
         label_weight: Weight of the image label's loss.
         caption_weight: Weight of the captions' contrast.
-        prompt_minutes: Length of the second phase, its first stage.
-        head_minutes: Length of the second phase, its second stage (image head).
+        separation_weight: Weight of the cosine between the two states of a name, where it is positive.
+        validate_every: Steps between two measurements on held-out images.
+        save_every: Steps between two checkpoints.
+        prompt_steps: Steps of the second phase, its first stage (prompts).
+        head_steps: Steps of the second phase, its second stage (image score).
+        head_rate_factor: The second stage learns so many times faster than Bayes-PFL's authors let it.
         prompt_batch: Images in a batch of the second phase; half are auxiliary.
-        reuse: Steps of the second phase per batch that the frozen tower sees.
         samples: Prompt samples that the finished model draws.
-        validate_every: Seconds between two measurements on held-out images.
-        save_every: Seconds between two checkpoints.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     auxiliary: Path
+    teacher: Path | None = None
     classes: tuple[str, ...] = ("ball screw", "printed circuit board", "road", "cookie")
     seed: int = 7
     threads: int = Field(default=2, ge=1)
     bfloat16: bool = True
-    alignment_minutes: float = Field(default=50, gt=0)
-    stages: tuple[Stage, ...]
-    muon: bool = True
-    learning_rate: float = Field(default=2.5e-3, gt=0)
-    other_learning_rate: float = Field(default=3e-4, gt=0)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    other_learning_rate: float = Field(default=5e-4, gt=0)
+    stem_learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
-    warm_up: float = Field(default=0.03, gt=0, lt=1)
+    warm_up: int = Field(default=200, ge=1)
+    cool_down: float = Field(default=0.25, ge=0, lt=1)
     clip_gradient: float = Field(default=1.0, gt=0)
     average: float = Field(default=0.998, ge=0, lt=1)
-    label_weight: float = Field(default=0.5, ge=0)
-    caption_weight: float = Field(default=0.1, ge=0)
-    prompt_minutes: float = Field(default=6, gt=0)
-    head_minutes: float = Field(default=2, gt=0)
+    label_weight: float = Field(default=0.2, ge=0)
+    caption_weight: float = Field(default=0.03, ge=0)
+    separation_weight: float = Field(default=0.1, ge=0)
+    prompt_steps: int = Field(default=500, ge=1)
+    head_steps: int = Field(default=300, ge=1)
+    head_rate_factor: float = Field(default=5.0, gt=0)
     prompt_batch: int = Field(default=16, ge=2)
-    reuse: int = Field(default=4, ge=1)
     samples: int = Field(default=4, ge=1)
-    validate_every: float = Field(default=300, gt=0)
-    save_every: float = Field(default=180, gt=0)
+    validate_every: int = Field(default=500, ge=1)
+    save_every: int = Field(default=200, ge=1)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole first phase."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage of a step, counted from 0."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
 
 
 def read_mini_config(path: Path) -> MiniConfig:
-    """The recipe in a YAML file; a relative `auxiliary` counts from the file's folder.
+    """The recipe in a YAML file; a relative path counts from the file's folder.
 
     Raises:
         ConfigError: The file cannot be read or a key or value is wrong.
@@ -95,6 +112,6 @@ def read_mini_config(path: Path) -> MiniConfig:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {problems}.") from None
-    if config.stages[-1].until != 1:
-        raise ConfigError(f"{path}: the last of 'stages' must end at 1, not {config.stages[-1].until}.")
-    return config.model_copy(update={"auxiliary": (path.parent / config.auxiliary).resolve()})
+    paths = {"auxiliary": config.auxiliary, "teacher": config.teacher}
+    found = {key: (path.parent / value).resolve() for key, value in paths.items() if value is not None}
+    return config.model_copy(update=found)

@@ -1,8 +1,9 @@
 """Trains medzsad-mini: `python -m medzsad.training.embedded.recipe configs/train_mini.yaml --out runs/mini`.
 
-Two phases. In the first a small CLIP tower learns, on generated slices and some industrial images, to tell lesions from
-tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are learned, half of each batch being
-industrial defects. Interrupted and started again with the same folder, it goes on where it was.
+Two phases. In the first a small CLIP tower, its stem taken from SqueezeNet, learns on generated slices and some
+industrial images to tell lesions from tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are
+learned, half of each batch being industrial defects. Interrupted and started again with the same folder, it goes on
+where it was.
 """
 
 import dataclasses
@@ -13,7 +14,6 @@ from pathlib import Path
 import click
 import torch
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector, save_weights
 from medzsad.methods.metadata import WeightsMetadata
@@ -22,8 +22,9 @@ from medzsad.training.embedded.alignment import align
 from medzsad.training.embedded.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
 from medzsad.training.embedded.captions import vocabulary
 from medzsad.training.embedded.config import MiniConfig, read_mini_config
-from medzsad.training.embedded.model import MODEL_CONFIG
-from medzsad.training.embedded.prompts import SPEC, fresh_prompts, frozen_tower, learn_prompts
+from medzsad.training.embedded.figures import held_out_figures, sound_images
+from medzsad.training.embedded.model import MODEL_CONFIG, SPEC
+from medzsad.training.embedded.prompts import fresh_prompts, frozen_tower, learn_prompts
 
 WEIGHTS_NAME = "medzsad-mini"
 _CLASS_NAME = "tissue"
@@ -46,22 +47,23 @@ def train_mini(config: MiniConfig, out: Path) -> Path:
     clip = frozen_tower(model, words)
     prompts = learn_prompts(config, clip, fresh_prompts(model, words, config.seed), train, out)
     path = out / f"{WEIGHTS_NAME}.safetensors"
-    metadata = describe(config, SPEC)
+    metadata = describe(config)
     save_weights(path, prompts, metadata, clip, half=True)
-    # Calibrated as stored: float16, read back.
-    found = calibrate(load_detector(path), held_out, _CLASS_NAME)
+    # Calibrated and measured as stored: float16, read back.
+    detector = load_detector(path)
+    found = calibrate(detector, sound_images(held_out, SPEC.image_size), class_name=_CLASS_NAME)
     metadata = dataclasses.replace(metadata, threshold=found.threshold, threshold_provenance=found.provenance)
     save_weights(path, prompts, metadata, clip, half=True)
-    figures = {"threshold": found.threshold, "provenance": found.provenance, **found.figures}
+    figures = {"threshold": found.threshold, **found.figures, **held_out_figures(detector, held_out, found.threshold)}
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def describe(config: MiniConfig, spec: TowerSpec) -> WeightsMetadata:
+def describe(config: MiniConfig) -> WeightsMetadata:
     """What the weights file says about itself, but for the threshold."""
     return WeightsMetadata(
         name=WEIGHTS_NAME,
-        spec=spec,
+        spec=SPEC,
         clip_name="medzsad-mini",
         clip_config=MODEL_CONFIG,
         stage=2,
@@ -70,9 +72,10 @@ def describe(config: MiniConfig, spec: TowerSpec) -> WeightsMetadata:
         licence="CC BY-SA 4.0",
         source="Trained by medzsad.training.embedded.recipe; see docs/embedded-model.md.",
         trained_on=(
-            "Generated images; industrial images: ball screw (2Obe/BSData, CC BY-SA 4.0), printed circuit board "
-            "(DeepPCB via Charmve/Surface-Defect-Detection, MIT), road (ruirangerfan/stereo_pothole_datasets, MIT), "
-            "cookie (aws-samples/amazon-lookout-for-vision, MIT-0 and CC BY-SA 4.0). No medical image."
+            "Generated images; the stem starts from SqueezeNet v1.0 (ImageNet; BSD); industrial images: ball screw "
+            "(2Obe/BSData, CC BY-SA 4.0), printed circuit board (DeepPCB via Charmve/Surface-Defect-Detection, MIT), "
+            "road (ruirangerfan/stereo_pothole_datasets, MIT), cookie (aws-samples/amazon-lookout-for-vision, MIT-0 "
+            "and CC BY-SA 4.0). No medical image."
         ),
         description="Small embedded model, trained on generated images and industrial defects; research use only.",
     )

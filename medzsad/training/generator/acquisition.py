@@ -1,8 +1,8 @@
-"""What a scanner and a viewer do to a generated slice: shading, blur, noise, window, padding."""
+"""What a scanner and a viewer do to a generated slice: shading, blur, noise, window, padding, burned-in letters."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from medzsad.training.generator.fields import Dice, lerp, pixel_grid, smooth_noise
 
@@ -21,7 +21,7 @@ def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     barred = dice.chance(count, 0.35) * dice.uniform(count, 1, 1, low=0, high=0.3)
     along = dice.chance(count, 0.5)
     inside = (lerp(x.abs(), y.abs(), along) <= 1 - barred).float()
-    return images * inside, masks * inside
+    return _lettered(dice, images * inside, masks, x, y), masks * inside
 
 
 def _blurred(dice: Dice, images: Tensor) -> Tensor:
@@ -50,3 +50,15 @@ def _windowed(dice: Dice, images: Tensor) -> Tensor:
     # The window belongs to the whole volume: a single slice need not fill it, or may exceed it.
     high = low + (high - low).clamp(min=0.05) * dice.uniform(count, 1, 1, low=0.8, high=1.35)
     return ((images - low) / (high - low)).clamp(0, 1)
+
+
+def _lettered(dice: Dice, images: Tensor, masks: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Some of the images with a line of random glyphs near a corner, never on a lesion: healthy, though bright."""
+    count = len(images)
+    glyphs = (dice.uniform(count, 1, 5, 14) < 0.5).float()
+    center_x, center_y = (dice.sign(count) * dice.uniform(count, 1, 1, low=0.6, high=0.85) for _ in range(2))
+    width = dice.uniform(count, 1, 1, low=0.08, high=0.2)
+    where = torch.stack(((x - center_x) / width, (y - center_y) / (0.4 * width)), dim=-1)
+    line = grid_sample(glyphs, where, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
+    shown = line * (1 - masks) * dice.chance(count, 0.15)
+    return lerp(images, dice.uniform(count, 1, 1, low=0.6, high=1.0), shown)

@@ -1,4 +1,4 @@
-"""Gray images like slices of bodies, tissues, layers and objects, without and with lesions and their exact masks.
+"""Images like slices of bodies, tissues, layers and objects, without and with lesions and their exact masks.
 
 Nothing here comes from a real image. A slice is a label map (the argmax of smooth random fields, mostly mirrored
 left-right, so that asymmetry means something) with random brightness per label, inside a body with rims, symmetric
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medzsad.training.generator.acquisition import acquire
+from medzsad.training.generator.color import colored
 from medzsad.training.generator.fields import Dice, lerp, pixel_grid, ridge, sample_at, smooth_noise
 from medzsad.training.generator.lesions import add_lesions
 
@@ -24,7 +25,7 @@ class Generated:
     """A batch of generated images.
 
     Attributes:
-        images: (n, size, size) float32 in [0, 1].
+        images: (n, 3, size, size) float32 in [0, 1]; most are gray.
         masks: (n, size, size) float32, 1 inside a lesion.
         labels: (n,) int64, 1 where there is a lesion.
         families: (n,) int64, index into FAMILIES.
@@ -64,11 +65,12 @@ def generate(count: int, size: int, source: torch.Generator, lesion_share: float
     tissue = _inner_structures(dice, frame, family, tissue)
     image, inside = _rims_and_background(dice, frame, family, tissue)
     lesions = add_lesions(dice, image, inside, frame.x, frame.y, lesion_share)
-    images, masks = acquire(dice, lesions.images, lesions.masks)
+    slices, masks = acquire(dice, lesions.images, lesions.masks)
     # Padding may have cut a lesion away: then the image is healthy.
     labels = (masks.sum(dim=(1, 2)) >= 4).long()
     kinds = torch.where(labels == 1, lesions.kinds, torch.full_like(lesions.kinds, -1))
-    return Generated(images, masks * labels[:, None, None], labels, family, kinds)
+    masks = masks * labels[:, None, None]
+    return Generated(colored(dice, slices, masks), masks, labels, family, kinds)
 
 
 def _is(family: Tensor, *names: str) -> Tensor:

@@ -74,11 +74,11 @@ def _centers(dice: Dice, inside: Tensor, number: int) -> tuple[Tensor, Tensor]:
 def _blobs(dice: Dice, inside: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Distance to the lesion's center in units of its ragged outline: below 1 is inside."""
     count, size = len(inside), inside.shape[-1]
-    most = 4
+    most = 5
     number = torch.where(dice.uniform(count) < 0.72, torch.ones(count), 1 + torch.floor(dice.uniform(count) * most))
-    # Radii in units of half the side: 2 % to 18 % of the side, a few up to 25 %.
+    # Radii in units of half the side: 3.5 % to 21 % of the side, a quarter of them smaller.
     radius = dice.logarithmic(count, low=0.07, high=0.42)
-    radius = torch.where(dice.uniform(count) < 0.15, dice.uniform(count, low=0.03, high=0.07), radius)
+    radius = torch.where(dice.uniform(count) < 0.25, dice.uniform(count, low=0.025, high=0.07), radius)
     radius = torch.where(number > 1, radius.clamp(max=0.16), radius)
     rough = smooth_noise(dice, count, 1, 10, size)[:, 0]
     broad = smooth_noise(dice, count, 1, 4, size)[:, 0]

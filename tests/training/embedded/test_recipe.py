@@ -1,4 +1,4 @@
-"""The recipe of the embedded model on a few seconds of time: it runs, resumes, and its file loads."""
+"""The recipe of the embedded model in a few steps: it runs, goes on to the bit, and its file loads."""
 
 import dataclasses
 import json
@@ -9,33 +9,39 @@ import pytest
 import torch
 from PIL import Image
 
-from medzsad.clip.vision import image_features
+from medzsad.clip.text import token_ids
 from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.embedded.alignment import Alignment, align
 from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.captions import vocabulary
+from medzsad.training.embedded.captions import ABNORMAL_STATES, NORMAL_STATES, vocabulary
 from medzsad.training.embedded.config import MiniConfig, Stage, read_mini_config
-from medzsad.training.embedded.model import vision_features
-from medzsad.training.embedded.prompts import SPEC, fresh_prompts, frozen_tower
+from medzsad.training.embedded.model import SPEC
+from medzsad.training.embedded.optimization import make_optimizers, set_rates
+from medzsad.training.embedded.prompts import fresh_prompts, frozen_tower
 from medzsad.training.embedded.recipe import train_mini
+from medzsad.training.embedded.states import prompted_states, spoken_states, state_tokens
+from medzsad.training.randomness import generator_for
 
 
-def _quick(auxiliary: Path, minutes: float) -> MiniConfig:
+def _quick(auxiliary: Path, steps: int = 4) -> MiniConfig:
     return MiniConfig(
         auxiliary=auxiliary,
         classes=("cookie",),
         threads=1,
         bfloat16=False,
-        alignment_minutes=minutes,
-        stages=(Stage(until=1, size=48, generated=3, industrial=1),),
-        prompt_minutes=minutes,
-        head_minutes=minutes,
+        stages=(
+            Stage(steps=steps // 2, size=32, generated=3, industrial=1),
+            Stage(steps=steps - steps // 2, size=48, generated=2, industrial=1),
+        ),
+        warm_up=2,
+        prompt_steps=1,
+        head_steps=1,
         prompt_batch=2,
         samples=2,
-        validate_every=1e6,
-        save_every=1e6,
+        validate_every=10**6,
+        save_every=1,
     )
 
 
@@ -51,35 +57,44 @@ def model() -> Alignment:
     return Alignment(len(vocabulary().ids)).eval()
 
 
-def test_the_shipped_recipe_is_valid() -> None:
-    config = read_mini_config(Path(__file__).parents[2] / "configs" / "train_mini.yaml")
-    patch = 12
-    assert all(stage.size % patch == 0 for stage in config.stages)
+def test_the_shipped_recipe_is_valid_and_ends_at_the_size_of_the_model() -> None:
+    config = read_mini_config(Path(__file__).parents[3] / "configs" / "train_mini.yaml")
     assert config.stages[-1].size == SPEC.image_size
+    assert config.stage_at(0) == config.stages[0]
+    assert config.stage_at(config.steps - 1) == config.stages[-1]
+    assert config.stage_at(config.stages[0].steps) == config.stages[1]
 
 
 def test_an_unknown_key_of_the_recipe_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
-    path.write_text("auxiliary: .\nstages: [{until: 1, size: 48, generated: 2, industrial: 0}]\nsede: 3\n")
+    path.write_text("auxiliary: .\nstages: [{steps: 1, size: 48, generated: 2, industrial: 0}]\nsede: 3\n")
     with pytest.raises(ConfigError, match="sede"):
         read_mini_config(path)
 
 
 def test_classes_that_may_not_be_shipped_are_refused(tmp_path: Path) -> None:
-    config = _quick(tmp_path, 0.01).model_copy(update={"classes": ("cookie", "leather")})
+    config = _quick(tmp_path).model_copy(update={"classes": ("cookie", "leather")})
     with pytest.raises(ConfigError, match="leather"):
         train_mini(config, tmp_path)
 
 
-def test_features_while_learning_are_those_of_the_finished_tower(model: Alignment) -> None:
-    clip = frozen_tower(model, vocabulary())
-    images = torch.randn(2, 3, 192, 192, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        finished = image_features(clip, SPEC, images)
-        cls, patches = vision_features(model.clip, images)
-    assert torch.allclose(cls, finished.cls, atol=1e-4)
-    for one, other in zip(patches, finished.patches, strict=True):
-        assert torch.allclose(one, other, atol=1e-4)
+def test_rates_rise_stay_and_fall_to_zero(model: Alignment) -> None:
+    config = _quick(Path(), 100).model_copy(update={"warm_up": 10, "cool_down": 0.5})
+    optimizers = make_optimizers(model, config)
+    seen = []
+    for step in range(config.steps + 1):
+        set_rates(optimizers, config, step)
+        seen.append(optimizers[0].param_groups[0]["lr"] / config.learning_rate)
+    assert seen[0] == pytest.approx(0.1)
+    assert seen[10:51] == [1.0] * 41
+    assert seen[75] == pytest.approx(0.5)
+    assert seen[-1] == 0
+
+
+def test_every_trained_parameter_has_one_rate(model: Alignment) -> None:
+    groups = [group for optimizer in make_optimizers(model, _quick(Path())) for group in optimizer.param_groups]
+    found = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(found) == sorted(id(parameter) for parameter in model.parameters())
 
 
 def test_the_full_vocabulary_holds_the_trained_words_and_zeros(model: Alignment) -> None:
@@ -90,23 +105,74 @@ def test_the_full_vocabulary_holds_the_trained_words_and_zeros(model: Alignment)
     assert int((table.abs().sum(dim=1) > 0).sum()) <= len(words.ids)
 
 
-def test_prompts_start_from_the_aligned_projections(model: Alignment) -> None:
-    prompts = fresh_prompts(model, vocabulary(), 0)
+@torch.no_grad()
+def test_prompts_start_from_the_projections_and_words_of_the_first_phase(model: Alignment) -> None:
+    words = vocabulary()
+    prompts = fresh_prompts(model, words, 0)
     for linear, aligned in zip(prompts.refinement.patches, model.to_joint, strict=True):
         assert torch.equal(linear.weight, aligned.weight)
+    learned = state_tokens(model.clip, words, ABNORMAL_STATES)
+    assert torch.equal(prompts.prompt_abnormal[1], learned.roll(1, dims=0))
 
 
-def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
+@torch.no_grad()
+def test_states_are_read_as_the_finished_tower_reads_prompts(model: Alignment) -> None:
+    words, names = vocabulary(), ("brain", "printed circuit board")
+    clip = frozen_tower(model, words)
+    states = prompted_states(model.clip, names, words, generator_for(0))
+    assert states.shape == (2, 2, 128)
+    # The same sequence, put together by hand for the finished tower.
+    source = generator_for(0)
+    order = torch.randperm(5, generator=source)
+    shift = torch.randn(2, 2, 1, 128, generator=source)
+    strength = 2 * torch.rand(2, 1, 1, 1, generator=source)
+    context = strength * torch.randn(2, 1, 5, 128, generator=source)
+    state = state_tokens(model.clip, words, NORMAL_STATES)[order] + shift[1, 0]
+    name = clip.token_embedding(token_ids(names[1]))
+    sequence = torch.cat((name[:1], context[1, 0], state, name[1:]))
+    x = sequence + clip.positional_embedding[: len(sequence)]
+    x = clip.transformer(x[None], attn_mask=clip.attn_mask[: len(sequence), : len(sequence)])
+    expected = clip.ln_final(x)[0, -1] @ clip.text_projection
+    assert torch.allclose(states[1, 0], expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_spoken_states_depend_on_name_and_state(model: Alignment) -> None:
+    states = spoken_states(model.clip, ("brain", "liver"), vocabulary(), None)
+    assert states.shape == (2, 2, 128)
+    assert not torch.allclose(states[:, 0], states[:, 1])
+    assert not torch.allclose(states[0], states[1])
+
+
+def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
     words, industrial = vocabulary(), _industrial()
-    align(_quick(tmp_path, 0.01), words, industrial, industrial, tmp_path)
-    before = torch.load(tmp_path / "alignment.pt", weights_only=True)
-    again = align(_quick(tmp_path, 0.01), words, industrial, industrial, tmp_path)
-    assert all(torch.equal(value, before["shadow"][name]) for name, value in again.state_dict().items())
-    align(_quick(tmp_path, 0.02), words, industrial, industrial, tmp_path)
-    after = torch.load(tmp_path / "alignment.pt", weights_only=True)
-    assert after["progress"][0] > before["progress"][0]
-    assert after["progress"][1] > before["progress"][1] > 0
-    assert not list(tmp_path.glob("*.part"))
+    config = _quick(tmp_path)
+    whole = align(config, words, industrial, industrial, tmp_path / "whole")
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    broken = tmp_path / "broken"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medzsad.training.embedded.alignment.set_rates", _after(2, stop))
+        with pytest.raises(Stopped):
+            align(config, words, industrial, industrial, broken)
+    again = align(config, words, industrial, industrial, broken)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert not list(broken.glob("*.part"))
+
+
+def _after(calls: int, stop):  # type: ignore[no-untyped-def]
+    count = iter(range(10**6))
+
+    def rates(*arguments):  # type: ignore[no-untyped-def]
+        return stop() if next(count) >= calls else set_rates(*arguments)
+
+    return rates
 
 
 @pytest.mark.slow
@@ -122,13 +188,14 @@ def test_the_recipe_ends_with_weights_that_load_and_score(tmp_path: Path) -> Non
         mask = f"mask/{index}.png" if index % 2 else ""
         entries.append({"img_path": f"image/{index}.png", "mask_path": mask, "anomaly": index % 2})
     (data / "meta.json").write_text(json.dumps({"train": {}, "test": {"cookie": entries}}), encoding="utf-8")
-    path = train_mini(_quick(data, 0.02), tmp_path / "out")
+    path = train_mini(_quick(data), tmp_path / "out")
     detector = load_detector(path)
     assert detector.info.threshold is not None
     assert "No medical image" in detector.info.threshold_provenance
-    prediction = detector.predict(
-        torch.zeros(2, 3, SPEC.image_size, SPEC.image_size), ["tissue", "brain"], SharedNoise(0)
-    )
-    assert prediction.score_map.shape == (2, SPEC.image_size, SPEC.image_size)
+    side = SPEC.image_size
+    prediction = detector.predict(torch.zeros(2, 3, side, side), ["tissue", "brain"], SharedNoise(0))
+    assert prediction.score_map.shape == (2, side, side)
     assert bool(prediction.score_map.isfinite().all())
     assert dataclasses.asdict(detector.info)["class_name"] == "tissue"
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
+    assert 0 <= figures["generated_pixel_ap"] <= 1

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from medzsad.training.embedded.captions import caption, vocabulary
+from medzsad.training.generator.acquisition import acquire
+from medzsad.training.generator.color import colored
 from medzsad.training.generator.fields import Dice, pixel_grid, sample_at, smooth_noise
 from medzsad.training.generator.images import FAMILIES, generate
 from medzsad.training.generator.lesions import KINDS, add_lesions
@@ -22,7 +24,8 @@ def test_equal_seeds_give_equal_images_and_others_do_not() -> None:
 
 def test_images_are_finite_and_windowed_and_agree_with_their_labels() -> None:
     made = generate(64, 48, _source(3))
-    assert made.images.shape == made.masks.shape == (64, 48, 48)
+    assert made.images.shape == (64, 3, 48, 48)
+    assert made.masks.shape == (64, 48, 48)
     assert bool(made.images.isfinite().all())
     assert float(made.images.min()) == 0.0
     assert float(made.images.max()) == 1.0
@@ -36,6 +39,31 @@ def test_no_lesions_are_made_where_none_are_wanted() -> None:
     made = generate(8, 48, _source(4), lesion_share=0.0)
     assert not made.masks.any()
     assert not made.labels.any()
+
+
+def test_most_images_are_gray_and_some_are_not() -> None:
+    images = generate(120, 32, _source(11)).images
+    gray = (images.amax(dim=1) - images.amin(dim=1)).amax(dim=(1, 2)) < 1e-6
+    assert 0.6 < float(gray.float().mean()) < 0.9
+
+
+def test_color_leaves_the_order_of_brightness() -> None:
+    gray = torch.rand(60, 16, 16, generator=_source(12))
+    painted = colored(Dice(_source(13)), gray, torch.zeros_like(gray)).mean(dim=1)
+    kept = [
+        float(torch.corrcoef(torch.stack((a.flatten(), b.flatten())))[0, 1]) for a, b in zip(gray, painted, strict=True)
+    ]
+    assert min(kept) > 0.8
+
+
+def test_letters_never_lie_on_a_lesion() -> None:
+    masks = torch.zeros(200, 48, 48)
+    masks[:, :, 24:] = 1
+    images, _ = acquire(Dice(_source(14)), torch.full((200, 48, 48), 0.2), masks)
+    plain, _ = acquire(Dice(_source(14)), torch.full((200, 48, 48), 0.2), torch.ones_like(masks))
+    lettered = (images - plain).abs() > 0.2
+    assert lettered.any()
+    assert not lettered[:, :, 24:].any()
 
 
 def test_many_images_hold_every_family_and_kind() -> None:

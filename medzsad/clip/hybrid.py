@@ -1,0 +1,154 @@
+"""A small vision tower of convolutions around a transformer, for CLIP models without a large patch grid.
+
+A convolutional stem (SqueezeNet v1.0, arXiv 1602.07360) describes the picture at a quarter, an eighth and a sixteenth
+of its size; a transformer lets all sixteenths see each other; a decoder carries what they say back to the quarters.
+Patch tokens are the quarters, so that things of a few pixels keep a place of their own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from open_clip.transformer import Transformer
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, max_pool2d
+
+from medzsad.clip.positions import resize_positions
+
+# Patch tokens can be read after the eighths (laid out on the quarters) and after the quarters.
+TAPS = 2
+_STRIDE = 16
+_QUARTER = 4
+
+
+class Fire(nn.Module):
+    """SqueezeNet's block: a narrow 1 x 1 convolution, then 1 x 1 and 3 x 3 side by side."""
+
+    def __init__(self, incoming: int, narrow: int, wide: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(incoming, narrow, 1)
+        self.expand1 = nn.Conv2d(narrow, wide, 1)
+        self.expand3 = nn.Conv2d(narrow, wide, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, 2 * wide, h, w) from (b, incoming, h, w)."""
+        x = self.squeeze(x).relu()
+        return torch.cat((self.expand1(x), self.expand3(x)), dim=1).relu()
+
+
+class ConvStem(nn.Module):
+    """SqueezeNet v1.0 without its classifier, padded so that its grids divide the picture evenly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 96, 7, stride=2, padding=3)
+        self.fire2, self.fire3, self.fire4 = Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128)
+        self.fire5, self.fire6 = Fire(256, 32, 128), Fire(256, 48, 192)
+        self.fire7, self.fire8 = Fire(384, 48, 192), Fire(384, 64, 256)
+        self.fire9 = Fire(512, 64, 256)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (b, 256, h/4, w/4), (b, 512, h/8, w/8) and (b, 512, h/16, w/16) of images (b, 3, h, w)."""
+        quarters = self.fire4(self.fire3(self.fire2(pool(self.conv1(images).relu()))))
+        eighths = self.fire8(self.fire7(self.fire6(self.fire5(pool(quarters)))))
+        return quarters, eighths, self.fire9(pool(eighths))
+
+
+def pool(x: Tensor) -> Tensor:
+    """SqueezeNet's pooling, padded: (b, c, h/2, w/2) from (b, c, h, w)."""
+    return max_pool2d(x, 3, stride=2, padding=1)
+
+
+class ResidualConvolutions(nn.Module):
+    """Two 3 x 3 convolutions whose result is added to what came in; nothing at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the shape of `x`, (b, width, h, w)."""
+        residue: Tensor = self.second(self.first(x.relu()).relu())
+        return x + residue
+
+
+class HybridVision(nn.Module):
+    """The vision tower; stands where open_clip's VisionTransformer stands in a CLIP model.
+
+    Args:
+        embed_dim: Joint width D.
+        image_size: Side of the square input in pixels, a multiple of 16.
+        width: Width of the transformer.
+        layers: Its blocks.
+        head_width: Width of its attention heads.
+        decoder_width: Width C of the patch tokens.
+    """
+
+    def __init__(
+        self, *, embed_dim: int, image_size: int, width: int, layers: int, head_width: int, decoder_width: int
+    ) -> None:
+        super().__init__()
+        cells = image_size // _STRIDE
+        self.image_size = (image_size, image_size)
+        self.grid_size = (image_size // _QUARTER, image_size // _QUARTER)
+        self.output_dim, self.patch_width, self.position_grid = embed_dim, decoder_width, cells
+        self.stem = ConvStem()
+        self.to_tokens = nn.Conv2d(512, width, 1)
+        self.class_embedding = nn.Parameter(torch.zeros(width))
+        self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(1 + cells**2, width))
+        self.ln_pre = nn.LayerNorm(width)
+        self.transformer = Transformer(width, layers, width // head_width)
+        self.ln_post = nn.LayerNorm(width)
+        self.proj = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
+        self.from_tokens = nn.Conv2d(width, decoder_width, 1)
+        self.lateral_eighths = nn.Conv2d(512, decoder_width, 1)
+        self.lateral_quarters = nn.Conv2d(256, decoder_width, 1)
+        self.eighths = nn.Sequential(ResidualConvolutions(decoder_width), ResidualConvolutions(decoder_width))
+        self.quarters = ResidualConvolutions(decoder_width)
+        self.norms = nn.ModuleList(nn.LayerNorm(decoder_width) for _ in range(TAPS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, D) projected class tokens, not normalized, of images (b, 3, h, w)."""
+        return self.features(images, ())[0]
+
+    def features(self, images: Tensor, taps: Sequence[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Class tokens (b, D), and for each tap patch tokens (b, N, C) of the quarters, row by row.
+
+        Args:
+            images: (b, 3, h, w) with h = w, a multiple of 16; the position grid is resized to it.
+            taps: 1 for the eighths, 2 for the quarters.
+        """
+        images = images.contiguous(memory_format=torch.channels_last)
+        quarters, eighths, sixteenths = self.stem(images)
+        cls, tokens = self._attend(self.to_tokens(sixteenths))
+        if not taps:
+            return cls, ()
+        eighths = self.eighths(self.lateral_eighths(eighths) + _doubled(self.from_tokens(tokens)))
+        spread = _doubled(eighths)
+        found = {1: spread}
+        if TAPS in taps:
+            found[2] = self.quarters(self.lateral_quarters(quarters) + spread)
+        return cls, tuple(self.norms[tap - 1](found[tap].flatten(2).transpose(1, 2)) for tap in taps)
+
+    def _attend(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected class tokens (b, D) and cells (b, width, h/16, w/16) that have seen each other."""
+        rows, columns = cells.shape[-2:]
+        tokens = cells.flatten(2).transpose(1, 2)
+        first = self.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+        positions = resize_positions(self.positional_embedding, rows, "bicubic_antialias")
+        tokens = self.ln_pre(torch.cat((first, tokens), dim=1) + positions.to(tokens.dtype))
+        tokens = self.transformer(tokens)
+        cls = self.ln_post(tokens[:, 0]) @ self.proj
+        return cls, tokens[:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def hybrid_from_config(embed_dim: int, vision: dict[str, Any], image_size: int) -> HybridVision:
+    """The tower of a `vision_cfg` whose `kind` is "hybrid", with random weights, for images of `image_size`."""
+    sizes = {key: int(vision[key]) for key in ("width", "layers", "head_width", "decoder_width")}
+    return HybridVision(embed_dim=embed_dim, image_size=image_size, **sizes)
