@@ -1,11 +1,9 @@
-"""Industrial images with defect masks, in the Bayes-PFL layout (METHODS F.1)."""
+"""Industrial images with defect masks, in memory and augmented on the fly."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,66 +11,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from medzsad.errors import ConfigError
+from medzsad.training.data.layouts import read_data
+from medzsad.training.data.records import Record
 from medzsad.training.generator.fields import Dice
 
 # Classes whose licence lets weights trained on them be shipped (attribution: docs/embedded-model.md).
 SHIPPABLE = ("ball screw", "printed circuit board", "road", "cookie")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One auxiliary image.
-
-    Attributes:
-        image: File of the image.
-        mask: File of the defect mask; None for a sound image.
-        label: 1 with a defect, else 0.
-        class_name: Word for the object.
-    """
-
-    image: Path
-    mask: Path | None
-    label: int
-    class_name: str
-
-
 def read_records(root: Path, classes: Sequence[str] = SHIPPABLE) -> list[Record]:
-    """The records of `root/meta.json` of the given classes; defects without a mask file are left out.
+    """The records of the given classes, both splits; defects without a pixel label are left out.
 
     Raises:
-        ConfigError: The file is missing or not of this layout, or it does not know one of the classes.
+        ConfigError: There are no such data, or they do not know one of the classes.
     """
-    path = root / "meta.json"
-    try:
-        content: dict[str, dict[str, list[dict[str, Any]]]] = json.loads(path.read_text(encoding="utf-8"))
-        splits = [content["train"], content["test"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"Cannot read auxiliary images from {path} ({error.__class__.__name__}). Expected a JSON object with "
-            "'train' and 'test', each with lists of records by class."
-        ) from None
-    unknown = [name for name in classes if not any(name in split for split in splits)]
-    if unknown:
-        raise ConfigError(f"{path} has no class {', '.join(unknown)}. It has: {', '.join(sorted(splits[1]))}.")
-    records = []
-    for split in splits:
-        for name in classes:
-            for entry in split.get(name, []):
-                record = _record(root, name, entry)
-                if record is not None:
-                    records.append(record)
-    return records
-
-
-def _record(root: Path, name: str, entry: dict[str, Any]) -> Record | None:
-    if not entry["img_path"]:  # placeholder of test-only sets
-        return None
-    if not int(entry["anomaly"]):
-        return Record(root / entry["img_path"], None, 0, name)
-    mask = root / entry["mask_path"] if entry["mask_path"] else None
-    # A missing mask means "no pixel label", never an empty one.
-    return Record(root / entry["img_path"], mask, 1, name) if mask is not None and mask.is_file() else None
+    data = read_data(root, split="all", classes=classes)
+    return [record for record in data.records if not record.label or record.mask is not None]
 
 
 def split_records(records: Sequence[Record], held_out: float = 0.15) -> tuple[list[Record], list[Record]]:
