@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from medzsad.training.data.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
-from medzsad.training.data.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, relative_name
+from medzsad.training.data.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, is_there, relative_name
 
 _THREADS = 4
 _BATCH = 256  # images under way at once: memory does not grow with their number
@@ -68,7 +68,7 @@ def _check_record(root: Path, record: Record) -> _Finding:
     def error(kind: str, message: str) -> Problem:
         return Problem(kind, "error", subject, message)
 
-    if not record.image.is_file():
+    if not is_there(record.image):
         return _Finding(None, [error("missing_image", "The image is listed but is not there. Restore or unlist it.")])
     digest, size, problems = None, None, []
     try:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medzsad.errors import ConfigError
-from medzsad.training.data.records import Problem, Record, relative_name
+from medzsad.training.data.records import Problem, Record, is_there, relative_name
 
 # Augmented copies of MVTec AD are told apart by a number before the kind of defect: "7_poke", "0.3_hole", "sigma40_…".
 _AUGMENTED = re.compile(r"^(?:sigma)?\d+(?:\.\d+)?_(?=.)")
@@ -156,7 +156,7 @@ def _listed(folder: Path, paths: tuple[str, str], subject: str, draft: Record) -
             )
     mask = folder / texts[1] if texts[1] else None
     # A folder or a missing file in place of a mask is no pixel label, never an empty mask.
-    return replace(draft, image=folder / texts[0], mask=mask if mask is not None and mask.is_file() else None)
+    return replace(draft, image=folder / texts[0], mask=mask if mask is not None and is_there(mask) else None)
 
 
 def _escapes(path: PurePosixPath) -> bool:

@@ -68,6 +68,14 @@ def relative_name(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
+def is_there(path: Path) -> bool:
+    """True if a file is there; False also for names that the file system refuses, such as overlong ones."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def hold_out(records: Sequence[Record], share: float, seed: int = 0) -> tuple[list[Record], list[Record]]:
     """Records to train on and records held out, each in the order given.
 

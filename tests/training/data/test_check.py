@@ -111,6 +111,16 @@ def test_leaving_out_the_last_defects_is_still_an_error(tmp_path: Path) -> None:
     assert {r.label for r in left.records} == {0}
 
 
+def test_names_the_file_system_refuses_are_listed_not_raised(tmp_path: Path) -> None:
+    long = "x" * 300 + ".png"
+    data = _checked(tmp_path, [*_good(tmp_path), entry(long), entry("nul\0.png"), entry("bad/0.png", long, 1)])
+    assert {f for f in _found(data) if f[0] != "listed_twice"} == {
+        ("missing_image", "error", long),
+        ("missing_image", "error", "nul\0.png"),
+        ("missing_mask", "warning", "metal nut"),
+    }
+
+
 def test_images_of_suspicious_size_are_named_not_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = _good(tmp_path)
     write_image(tmp_path / "huge.png", size=(30, 20))

@@ -49,6 +49,15 @@ def test_transparent_pixels_are_black_and_palette_transparency_is_silent(tmp_pat
     assert _read(tmp_path / "p.png")[:, :, 0].eq(0).all()
 
 
+def test_shrinking_is_bicubic_and_antialiased(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    image = _read(tmp_path / "x.png").permute(1, 2, 0).numpy()
+    assert np.array_equal(image, np.asarray(Image.fromarray(pixels).resize((12, 12), Image.Resampling.BICUBIC)))
+    # Noise averaged over 3 to 5 pixels loses most of its spread; picking single pixels keeps all of it.
+    assert image.std() < 0.5 * pixels.std()
+
+
 @pytest.mark.parametrize("value", [1, 255])
 def test_the_mask_is_above_zero_then_bilinear_then_above_half(tmp_path: Path, value: int) -> None:
     mask = np.zeros((8, 12), np.uint8)

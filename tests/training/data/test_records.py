@@ -1,5 +1,6 @@
 """The hold-out is stable and keeps groups whole; the hash knows only content."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def test_a_share_of_everything_is_refused() -> None:
     assert hold_out(_records("/x", {("a", 1): 9}), 0)[1] == []
     with pytest.raises(ConfigError, match="below 1, not 1"):
         hold_out([], 1)
+
+
+def test_the_hash_goes_over_sorted_names(tmp_path: Path) -> None:
+    paths = [write_image(tmp_path / f"{name}.png") for name in "hcagbfed"]
+    expected = hashlib.sha256()
+    for path in sorted(paths):
+        expected.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    records = [Record(path, None, 0, "nut", "") for path in paths]
+    assert data_sha256(tmp_path, records) == expected.hexdigest()
 
 
 def test_the_hash_knows_content_and_names_but_not_order_or_place(tmp_path: Path) -> None:
