@@ -37,6 +37,7 @@ class WeightsMetadata:
         source_sha256: Of the file that they were imported from; empty where they were trained here.
         trained_on: Data that they were trained on.
         description: A sentence for reports.
+        provenance: Of weights trained here: options, data digest and counts, tower, versions, best epochs and figures.
         format_version: Of this record.
     """
 
@@ -57,6 +58,7 @@ class WeightsMetadata:
     source_sha256: str = ""
     trained_on: str = ""
     description: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:

@@ -1,0 +1,234 @@
+"""What `medzsad train` can be told: the keys of configs/train_*.yaml."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medzsad.config import UnitInterval, read_options
+from medzsad.errors import ConfigError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataOptions(_Part):
+    """Where auxiliary images lie.
+
+    Attributes:
+        root: Folder, or its json or csv file; a relative path counts from the configuration file.
+        layout: One of `medzsad.training.data.layouts.LAYOUTS`.
+        split: Which split of layouts that have splits; the papers train on "test".
+        classes: Only these; None takes all.
+    """
+
+    root: Path
+    layout: str = "auto"
+    split: Literal["train", "test", "all"] = "test"
+    classes: tuple[str, ...] | None = None
+
+
+class LegacyValidation(_Part):
+    """Test images of another benchmark that choose the epoch, as in the authors' program (METHODS A.5).
+
+    Attributes:
+        root: As in DataOptions.
+        layout: As in DataOptions.
+        classes: As in DataOptions.
+    """
+
+    root: Path
+    layout: str = "auto"
+    classes: tuple[str, ...] | None = None
+
+
+class CacheOptions(_Part):
+    """Features of the frozen tower, kept on disk.
+
+    Attributes:
+        variants: Augmented variants of each training image; epoch e sees variant e mod `variants`. 0 keeps nothing
+            and augments anew in every epoch.
+        folder: Where they lie; None takes OUT/features.
+    """
+
+    variants: int = Field(default=0, ge=0, le=1000)
+    folder: Path | None = None
+
+
+class TrainConfig(_Part):
+    """Options of `medzsad train`.
+
+    Attributes:
+        data: The auxiliary images.
+        hold_out: Share of them that chooses epochs and the threshold and is never trained on.
+        tower: Name or file of weights that bring a CLIP tower, an open_clip name such as ViT-L-14-336/openai, or the
+            file of a tower.
+        image_size: Side of the input in pixels; None takes that of the tower's weights, else 518.
+        layers: Vision blocks that are read; None takes those of the tower's weights, else 6, 12, 18, 24.
+        start: "fresh", or name or file of the weights whose prompts are trained further; their sizes then count.
+        bank: Prompts per polarity.
+        context_tokens: Learned context tokens of a prompt.
+        state_tokens: Learned state tokens of a prompt.
+        flows: Planar flow steps.
+        batch: Images per step, those of all processes together.
+        accumulate: Parts that each process cuts its share of a batch into, to save memory.
+        epochs: At most, of both stages together.
+        patience: Epochs without improvement in a row that end a stage.
+        seed: Of everything random.
+        validation_samples: Prompt samples per image in validation.
+        augment: Whether training images are augmented.
+        mosaic: Chance that a training image gives way to a mosaic of four defects of its class.
+        cache: Features kept on disk.
+        precision: Arithmetic of the tower and the text side; auto takes bfloat16 where the device has it in hardware.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        workers: Threads that read images; changes no result.
+        save_seconds: How often the state is saved.
+        max_minutes: Stop after so long, to be gone on with later; changes no result.
+        tensorboard: Whether a log for TensorBoard is written to OUT/board.
+        skip_bad: Leave out images with errors instead of refusing to train.
+        legacy_kl: Weight the divergences as the authors' program does.
+        legacy_validation: Choose the epoch on test images of another benchmark; None uses held-out images.
+        false_pixels: Share of sound pixels that the threshold lets through.
+        phantoms: Generated healthy images that the threshold is chosen on beside held-out ones.
+        name: Of the weights.
+        class_name: Word for the object, stored with the weights.
+        samples: Prompt samples per image, stored with the weights.
+        licence: Of the weights, stored with them.
+        source: Where the data come from and under which licences, stored with the weights.
+        description: A sentence for reports, stored with the weights.
+    """
+
+    data: DataOptions
+    hold_out: float = Field(default=0.15, ge=0, lt=1)
+    tower: str = "medzsad-mini"
+    image_size: int | None = Field(default=None, ge=1)
+    layers: tuple[int, ...] | None = None
+    start: str = "fresh"
+    bank: int = Field(default=3, ge=1)
+    context_tokens: int = Field(default=5, ge=1)
+    state_tokens: int = Field(default=5, ge=1)
+    flows: int = Field(default=10, ge=1)
+    batch: int = Field(default=32, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    epochs: int = Field(default=30, ge=1)
+    patience: int = Field(default=4, ge=1)
+    seed: int = Field(default=333, ge=0)
+    validation_samples: int = Field(default=5, ge=1)
+    augment: bool = True
+    mosaic: UnitInterval = 0.0
+    cache: CacheOptions = CacheOptions()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    workers: int = Field(default=2, ge=0, le=256)
+    save_seconds: float = Field(default=60.0, ge=0)
+    max_minutes: float | None = Field(default=None, gt=0)
+    tensorboard: bool = False
+    skip_bad: bool = False
+    legacy_kl: bool = False
+    legacy_validation: LegacyValidation | None = None
+    false_pixels: float = Field(default=0.005, gt=0, lt=1)
+    phantoms: int = Field(default=128, ge=0)
+    name: str = "trained"
+    class_name: str = "object"
+    samples: int = Field(default=10, ge=1, le=1000)
+    licence: str = ""
+    source: str = ""
+    description: str = ""
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "data": DataOptions,
+    "cache": CacheOptions,
+    "legacy_validation": LegacyValidation,
+}
+# These say where things are, how fast it goes or when to pause; none of them changes the weights.
+_NOT_IN_RESULT: dict[str, Any] = {
+    "data": {"root"},
+    "legacy_validation": {"root"},
+    "cache": {"folder"},
+    "device": True,
+    "workers": True,
+    "save_seconds": True,
+    "max_minutes": True,
+    "tensorboard": True,
+    "skip_bad": True,
+    "precision": True,
+}
+
+
+def result_keys(config: TrainConfig) -> dict[str, Any]:
+    """The options that the weights depend on, as plain JSON values, nested keys joined by dots.
+
+    The precision is left out because "auto" depends on the computer; what it came to is part of the state.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.model_dump(mode="json", exclude=_NOT_IN_RESULT).items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": content for inner, content in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def read_train_config(path: Path) -> TrainConfig:
+    """The options in a YAML file; relative paths count from its folder.
+
+    Raises:
+        ConfigError: The file cannot be read, a key is unknown (the nearest known one is named), or a value is wrong.
+    """
+    return make_train_config(read_options(path), path.parent, str(path))
+
+
+def make_train_config(options: Mapping[str, Any], folder: Path, where: str = "options") -> TrainConfig:
+    """A checked TrainConfig from plain values.
+
+    Args:
+        options: Keys and values.
+        folder: What relative paths count from.
+        where: Named in errors.
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong.
+    """
+    try:
+        config = TrainConfig.model_validate(dict(options))
+    except ValidationError as error:
+        problems = "; ".join(_sentence(e["type"], e["loc"], e["input"], e["msg"]) for e in error.errors())
+        raise ConfigError(f"{where}: {problems}") from None
+    if config.hold_out == 0 and config.legacy_validation is None:
+        raise ConfigError(f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15.")
+    return _with_paths(config, folder)
+
+
+def _sentence(kind: str, place: tuple[int | str, ...], given: object, message: str) -> str:
+    key = ".".join(map(str, place))
+    if kind == "missing":
+        return f"the key '{key}' is missing."
+    if kind != "extra_forbidden":
+        return f"{key} = {given!r}: {message}."
+    model = _PARTS.get(str(place[0]), TrainConfig) if len(place) > 1 else TrainConfig
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(place[-1]), known, n=1)
+    return f"unknown key '{key}'." + (f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}.")
+
+
+def _with_paths(config: TrainConfig, folder: Path) -> TrainConfig:
+    def absolute(path: Path) -> Path:
+        return (folder / path.expanduser()).resolve()
+
+    def named(text: str) -> str:
+        return str(absolute(Path(text))) if (folder / text).is_file() else text
+
+    found: dict[str, Any] = {
+        "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+        "tower": named(config.tower),
+        "start": named(config.start),
+    }
+    if config.cache.folder is not None:
+        found["cache"] = config.cache.model_copy(update={"folder": absolute(config.cache.folder)})
+    if (legacy := config.legacy_validation) is not None:
+        found["legacy_validation"] = legacy.model_copy(update={"root": absolute(legacy.root)})
+    return config.model_copy(update=found)

@@ -1,0 +1,82 @@
+"""Where a training stands: all that an interrupted one needs to go on to the bit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medzsad.errors import ConfigError
+from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
+from medzsad.training.optimization import PatienceRule
+
+STATE_FILE = "state.pt"
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Everything that changes during a training.
+
+    Data order, augmentation, noise and prompt pairs are functions of seed, epoch and step, so no generator is in it.
+
+    Attributes:
+        rule: Stage, epoch and failures.
+        step: Steps done in the epoch.
+        prompts: Their state dict.
+        optimizer: Its state dict; None for a fresh one.
+        best: Prompts of the best epoch, by stage.
+        sums: Losses of the epoch so far, summed over steps.
+        history: One record per epoch done.
+        seconds: Time spent in the epoch so far.
+        done: Whether the last epoch is over.
+        written: Whether the weights file has been written.
+    """
+
+    rule: PatienceRule
+    prompts: dict[str, Tensor]
+    step: int = 0
+    optimizer: dict[str, Any] | None = None
+    best: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    done: bool = False
+    written: bool = False
+
+
+def save_state(out: Path, state: TrainState, identity: Mapping[str, Any]) -> None:
+    """Writes the state into OUT, whole or not at all.
+
+    Args:
+        out: Folder of the training.
+        state: What to save.
+        identity: What the weights depend on; a training of another identity cannot go on from here.
+    """
+    content = {name: getattr(state, name) for name in TrainState.__slots__}
+    save_checkpoint(out / STATE_FILE, {**content, "rule": state.rule.to_dict(), "identity": dict(identity)})
+
+
+def load_state(out: Path, identity: Mapping[str, Any]) -> TrainState | None:
+    """The state in OUT; None if there is none.
+
+    Raises:
+        ConfigError: It is damaged, or of a training with other options or data; the message names them.
+    """
+    content = load_checkpoint(out / STATE_FILE)
+    if content is None:
+        return None
+    stored = content.pop("identity", {})
+    keys = sorted({key for key in {**stored, **identity} if stored.get(key) != identity.get(key)})
+    if keys:
+        changes = ", ".join(f"{key} (was {_short(stored.get(key))}, now {_short(identity.get(key))})" for key in keys)
+        raise ConfigError(
+            f"The training in {out} was begun otherwise and cannot go on: {changes}. "
+            "Restore these, or give another folder with -o."
+        )
+    return TrainState(**{**content, "rule": PatienceRule.from_dict(content["rule"])})
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:18] + "..." + text[-18:]

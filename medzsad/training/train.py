@@ -1,0 +1,232 @@
+"""From a configuration to a weights file: check, train, calibrate, write. Interrupted, it goes on where it was."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medzsad.config import Precision
+from medzsad.errors import ConfigError
+from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
+from medzsad.methods.load import save_weights
+from medzsad.scoring.device import resolve_device
+from medzsad.slices.transforms import clip_normalize
+from medzsad.training.board import Board, open_board
+from medzsad.training.calibrate import calibrate
+from medzsad.training.config import TrainConfig, result_keys
+from medzsad.training.contact_sheet import write_contact_sheet
+from medzsad.training.curves import write_curves
+from medzsad.training.data.check import check_data, data_text, without_bad
+from medzsad.training.data.layouts import read_data
+from medzsad.training.data.records import DataSet, Record, data_sha256, hold_out
+from medzsad.training.distributed import World, joined_world
+from medzsad.training.features import Change, FeatureSource
+from medzsad.training.held_out import sheet_rows
+from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
+from medzsad.training.observer import SilentTraining, TrainObserver
+from medzsad.training.provenance import data_provenance, describe, weights_info
+from medzsad.training.state import TrainState, save_state
+from medzsad.training.tower import first_prompts, open_tower
+
+WEIGHTS_FILE = "weights.safetensors"
+_BATCH = 8
+
+
+def checked_data(config: TrainConfig) -> DataSet:
+    """The auxiliary images with everything that is wrong with them; every file has been decoded.
+
+    Raises:
+        ConfigError: Nothing is there, or it is of no known layout.
+    """
+    data = config.data
+    return check_data(read_data(data.root, data.layout, split=data.split, classes=data.classes))
+
+
+def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None) -> Path | None:
+    """The weights file OUT/weights.safetensors; None if the training was paused by `max_minutes`.
+
+    OUT also gets state.pt to go on from, history.json, curves.png and contact_sheet.png. Started by torchrun it shares
+    the work among the processes, see `medzsad.training.distributed`.
+
+    Raises:
+        ConfigError: The data have errors, or OUT holds a training with other options or data.
+        WeightsError: The tower is missing, damaged or does not fit.
+        KeyboardInterrupt: A signal asked to stop; the state is saved.
+    """
+    with joined_world(resolve_device(config.device)) as world:
+        if config.batch < world.size * config.accumulate:
+            raise ConfigError(
+                f"A batch of {config.batch} cannot be cut into {world.size} x {config.accumulate} parts. "
+                "Raise batch, or lower accumulate or the number of processes."
+            )
+        teller = observer if observer is not None and world.first else SilentTraining()
+        stop = Stopper(config.max_minutes)
+        training, data = _prepared(config, out, world, teller)
+        state = begin(training)
+        path = out / WEIGHTS_FILE
+        if state.done and state.written and path.is_file():
+            return path
+        board = open_board(out / "board" if config.tensorboard and world.first else None)
+        try:
+            with stop.listening():
+                _epochs(Loop(training, state, teller, stop), teller, board)
+        except Paused:
+            if stop.signaled:
+                raise KeyboardInterrupt from None
+            return None
+        finally:
+            board.close()
+        if world.first:
+            teller.note("Choosing the threshold.")
+            _finish(training, state, data, path)
+        world.share(None)  # nobody leaves before the file is there
+        return path
+
+
+def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
+    training, state = loop.training, loop.state
+    if state.history and training.world.first:
+        observer.note(f"Going on in epoch {state.rule.epoch + 1}, step {state.step + 1}.")
+    while not state.done:
+        stage = state.rule.stage
+        record = loop.run_epoch()
+        if training.world.first:
+            _show(training, state, record, board, stage)
+
+
+def _prepared(config: TrainConfig, out: Path, world: World, observer: TrainObserver) -> tuple[Training, dict[str, Any]]:
+    data = _usable_data(config)
+    records, held = _parts(config, data)
+    observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
+    tower = open_tower(config)
+    tower.clip.to(world.device)
+    prompts = first_prompts(config, tower).to(world.device)
+    precision = resolve_precision(config.precision, world.device)
+    sha256 = data_sha256(data.root, data.records)
+    identity = result_keys(config) | {
+        "precision": precision,
+        "processes": world.size,
+        "data_sha256": sha256,
+        "tower_sha256": tower.sha256,
+    }
+    if config.legacy_validation is not None:
+        identity["legacy_validation_sha256"] = data_sha256(held.root, held.records)
+    cache = (config.cache.folder or out / "features") if config.cache.variants else None
+    change = Change(config.seed, config.augment, config.mosaic)
+
+    def source(root: Path, chosen: Sequence[Record], how: Change | None) -> FeatureSource:
+        return FeatureSource(
+            tower,
+            chosen,
+            root,
+            device=world.device,
+            precision=precision,
+            change=how,
+            folder=cache,
+            workers=config.workers,
+        )
+
+    training = Training(
+        config=config,
+        tower=tower,
+        prompts=prompts,
+        train=source(data.root, records, change),
+        held=source(held.root, held.records, None),
+        world=world,
+        precision=precision,
+        identity=identity,
+        out=out,
+    )
+    return training, data_provenance(data.layout, sha256, records, held.records)
+
+
+def _usable_data(config: TrainConfig) -> DataSet:
+    data = checked_data(config)
+    if config.skip_bad:
+        data = without_bad(data)
+    if any(problem.severity == "error" for problem in data.problems):
+        raise ConfigError(
+            "The training data have errors. Mend them, or leave the images out with skip_bad: true.\n" + data_text(data)
+        )
+    return data
+
+
+def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
+    """Records to train on, and those that choose the epoch."""
+    records, kept_back = hold_out(data.records, config.hold_out, config.seed)
+    held = DataSet(data.root, data.layout, tuple(kept_back), ())
+    if (legacy := config.legacy_validation) is not None:
+        held = read_data(legacy.root, legacy.layout, split="test", classes=legacy.classes)
+    for what, part in (("to train on", records), ("held out", list(held.records))):
+        if not any(record.label and record.mask is not None for record in part):
+            raise ConfigError(
+                f"No image with a defect mask is {what}: {len(part)} images. Add images, or change hold_out."
+            )
+    return records, held
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """float32 or bfloat16; "auto" takes bfloat16 where the device multiplies it in hardware."""
+    if name == "float32":
+        return "float32"
+    if name == "bfloat16":
+        return "bfloat16"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+def _show(training: Training, state: TrainState, record: dict[str, Any], board: Board, stage: int) -> None:
+    """Writes history, curves, contact sheet and the log of an epoch."""
+    out = training.out
+    _write_text(out / "history.json", json.dumps(state.history, indent=1) + "\n")
+    write_curves(state.history, out / "curves.png")
+    write_contact_sheet(sheet_rows(training.scorer(), training.held, stage), out / "contact_sheet.png")
+    numbers = {f"{kind}/{name}": value for kind in ("losses", "rates") for name, value in record[kind].items()}
+    numbers |= {f"validation/{name}": value for name, value in record["validation"].items() if value is not None}
+    board.scalars(numbers, record["step"])
+    board.image("validation", out / "contact_sheet.png", record["step"])
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _finish(training: Training, state: TrainState, data: dict[str, Any], path: Path) -> None:
+    """Writes the best prompts with their threshold."""
+    config, tower, prompts = training.config, training.tower, training.prompts
+    if not state.best:
+        raise ConfigError(
+            "No epoch could be validated: there must be held-out defects with masks, and sound images. "
+            "Change hold_out or the data."
+        )
+    stage = max(state.best)
+    prompts.load_state_dict(state.best[stage])
+    prompts.eval().requires_grad_(False)
+    draft = describe(config, tower, training.identity, state.history, data, stage)
+    detector = BayesPFLDetector(tower.clip, prompts, tower.spec, weights_info(draft)).eval()
+    # Test images of another benchmark choose no threshold.
+    sound = () if config.legacy_validation else _sound(training.held)
+    found = calibrate(
+        detector, sound, false_pixels=config.false_pixels, phantoms=config.phantoms, class_name=config.class_name
+    )
+    metadata = describe(config, tower, training.identity, state.history, data, stage, found)
+    save_weights(path, prompts, metadata, tower.clip if tower.model_config else None)
+    state.written = True
+    state.prompts = {name: value.cpu() for name, value in prompts.state_dict().items()}
+    save_state(training.out, state, training.identity)
+
+
+def _sound(source: FeatureSource) -> Iterator[tuple[Tensor, Sequence[str]]]:
+    places = [place for place, record in enumerate(source.records) if not record.label]
+    for start in range(0, len(places), _BATCH):
+        chosen = places[start : start + _BATCH]
+        images = torch.stack([clip_normalize(source.picture(place)[0] / 255) for place in chosen])
+        yield images, [source.records[place].class_name for place in chosen]

@@ -1,0 +1,53 @@
+"""Configurations of a training are read, checked and named in errors."""
+
+from pathlib import Path
+
+import pytest
+
+from medzsad.errors import ConfigError
+from medzsad.training.config import make_train_config, read_train_config, result_keys
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": {"root": "x"}, "epoch": 3}, "unknown key 'epoch'. Did you mean 'epochs'"),
+        ({"data": {"root": "x", "layuot": "mvtec"}}, "unknown key 'data.layuot'. Did you mean 'layout'"),
+        ({"data": {"root": "x"}, "cache": {"variant": 2}}, "Did you mean 'variants'"),
+        ({}, "the key 'data' is missing"),
+        ({"data": {"root": "x"}, "batch": 0}, "batch = 0"),
+        ({"data": {"root": "x"}, "hold_out": 0}, "nothing is left"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_train_config(options, tmp_path)
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "tower.pt").touch()
+    (tmp_path / "here" / "train.yaml").write_text("data: {root: ../images}\ntower: tower.pt\ncache: {folder: kept}\n")
+    config = read_train_config(tmp_path / "here" / "train.yaml")
+    assert config.data.root == tmp_path / "images"
+    assert config.tower == str(tmp_path / "here" / "tower.pt")
+    assert config.cache.folder == tmp_path / "here" / "kept"
+
+
+def test_the_result_depends_on_no_place_and_no_speed(tmp_path: Path) -> None:
+    plain = make_train_config({"data": {"root": "a"}}, tmp_path)
+    moved = make_train_config({"data": {"root": "b"}, "workers": 0, "save_seconds": 1, "max_minutes": 2}, tmp_path)
+    other = make_train_config({"data": {"root": "a"}, "cache": {"variants": 1}}, tmp_path)
+    assert result_keys(plain) == result_keys(moved)
+    assert result_keys(plain) != result_keys(other)
+
+
+@pytest.mark.parametrize("name", ["visa", "mvtec", "auxiliary"])
+def test_shipped_configurations_are_valid(name: str) -> None:
+    config = read_train_config(CONFIGS / f"train_{name}.yaml")
+    assert config.seed == 333
+    assert config.batch == 32
+    assert (config.mosaic == 0.4) == (name == "mvtec")
+    assert config.licence
