@@ -21,6 +21,7 @@ from medzsad.training.contact_sheet import write_contact_sheet
 from medzsad.training.curves import write_curves
 from medzsad.training.data.check import check_data, data_text, without_bad
 from medzsad.training.data.layouts import read_data
+from medzsad.training.data.pictures import strict_pillow
 from medzsad.training.data.records import DataSet, Record, data_sha256, hold_out
 from medzsad.training.distributed import World, joined_world
 from medzsad.training.features import Change, FeatureSource
@@ -56,7 +57,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
         WeightsError: The tower is missing, damaged or does not fit.
         KeyboardInterrupt: A signal asked to stop; the state is saved.
     """
-    with joined_world(resolve_device(config.device)) as world:
+    with strict_pillow(), joined_world(resolve_device(config.device)) as world:
         if config.batch < world.size * config.accumulate:
             raise ConfigError(
                 f"A batch of {config.batch} cannot be cut into {world.size} x {config.accumulate} parts. "

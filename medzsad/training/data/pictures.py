@@ -73,7 +73,8 @@ def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
 
     The image is bicubic and antialiased; the mask is above 0 on the source, then bilinear, then above 0.5 (METHODS 0).
     It is all 0 for a sound image, and None for a defect without pixel label. Gray images of more than 8 bits are
-    scaled by the range that holds their maximum (8, 12 or 16 bits); transparent pixels are black.
+    scaled by the range that holds their maximum (8, 12 or 16 bits); transparent pixels are black. Threads may call it;
+    Pillow's warnings are the caller's, see `strict_pillow`.
 
     Raises:
         ConfigError: A file cannot be decoded, or the side is not positive.
@@ -82,16 +83,15 @@ def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
         raise ConfigError(f"The side of a training image must be at least 1 pixel, not {side}.")
     path = record.image
     try:
-        with strict_pillow():
-            image = decode_image(path).resize((side, side), Image.Resampling.BICUBIC)
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-            if record.label == 0:
-                return pixels, torch.zeros(side, side, dtype=torch.uint8)
-            if record.mask is None:
-                return pixels, None
-            path = record.mask
-            source = Image.fromarray(decode_mask(path).astype(np.uint8) * 255)
-            mask = np.asarray(source.resize((side, side), Image.Resampling.BILINEAR)) > 127
+        image = decode_image(path).resize((side, side), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        if record.label == 0:
+            return pixels, torch.zeros(side, side, dtype=torch.uint8)
+        if record.mask is None:
+            return pixels, None
+        path = record.mask
+        source = Image.fromarray(decode_mask(path).astype(np.uint8) * 255)
+        mask = np.asarray(source.resize((side, side), Image.Resampling.BILINEAR)) > 127
     except UNREADABLE as error:
         raise ConfigError(
             f"Cannot decode {path} ({error.__class__.__name__}: {error}). Replace the file, or leave it out; "
