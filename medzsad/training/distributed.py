@@ -5,6 +5,7 @@ summed, so the cross entropy, the divergences and the orthogonality have exactly
 and Dice loss are ratios of sums over a whole batch; under sharding, as under accumulation, the sums run over a part
 and the ratios are averaged, weighted by images. The two differ as much as the shares of defect pixels of the parts do:
 a training with other numbers of processes or parts is another training, close to but not the same as the published one.
+The same holds for the authors' weighting of the divergences (`legacy_kl`), which counts the images of a part.
 With one process and `accumulate: 1` the sums run over the whole batch.
 """
 

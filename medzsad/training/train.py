@@ -89,7 +89,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
 
 def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
     training, state = loop.training, loop.state
-    if state.history and training.world.first:
+    if (state.history or state.step) and training.world.first:
         observer.note(f"Going on in epoch {state.rule.epoch + 1}, step {state.step + 1}.")
     while not state.done:
         stage = state.rule.stage
