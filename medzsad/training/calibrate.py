@@ -69,10 +69,10 @@ def calibrate(
     phantoms: int = 128,
     class_name: str,
 ) -> Calibration:
-    """The threshold at which the mean of two shares of false pixels is as stated.
+    """The lowest threshold that lets at most the stated share of pixels through in each of two sets of sound images.
 
-    One share is that of sound auxiliary images, the other that of generated healthy phantoms, whose seed no training
-    uses. Where one of the two sets is empty, the other counts alone. The memory does not grow with the images.
+    One set is that of sound auxiliary images, the other that of generated healthy phantoms, whose seed no training
+    uses. Where one of the two is empty, the other counts alone. The memory does not grow with the images.
 
     Args:
         detector: As it will be used.
@@ -92,8 +92,7 @@ def calibrate(
     sets = {name: counts for name, counts in (("auxiliary", auxiliary), ("phantom", made)) if counts.images}
     if not sets:
         raise ConfigError("A threshold needs sound images: give auxiliary ones, or at least one phantom.")
-    rates = [_share_from(counts.pixels) for counts in sets.values()]
-    place = _first_place(np.mean(rates, axis=0), false_pixels)
+    place = max(_first_place(_share_from(counts.pixels), false_pixels) for counts in sets.values())
     figures: dict[str, float] = {}
     for name, counts in sets.items():
         figures[f"{name}_images"] = float(counts.images)
@@ -146,10 +145,8 @@ def _provenance(figures: dict[str, float], false_pixels: float) -> str:
         for name, text in words.items()
         if f"{name}_images" in figures
     ]
-    chosen = f"Chosen for {false_pixels:.2%} false pixels"
+    chosen = f"Chosen for at most {false_pixels:.2%} false pixels"
     if len(parts) == 2:
-        return (
-            f"{chosen} in the mean of two sets; it lets through {parts[0]} and {parts[1]}. No medical image was used."
-        )
+        return f"{chosen} in each of two sets; it lets through {parts[0]} and {parts[1]}. No medical image was used."
     only = "no sound auxiliary image was given" if "phantom_images" in figures else "no phantom was generated"
     return f"{chosen}; it lets through {parts[0]}; {only}. No medical image was used."
