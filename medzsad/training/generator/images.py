@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from medzsad.training.generator.acquisition import acquire
+from medzsad.training.generator.bodies import FAMILIES as FAMILIES
+from medzsad.training.generator.bodies import Frame, body_frame, is_family
 from medzsad.training.generator.color import colored
-from medzsad.training.generator.fields import Dice, lerp, pixel_grid, ridge, sample_at, smooth_noise
+from medzsad.training.generator.fields import Dice, lerp, sample_at, smooth_noise
 from medzsad.training.generator.lesions import add_lesions
+from medzsad.training.generator.structures import inner_structures
 
-FAMILIES = ("head", "body", "surface", "layers", "object")
 _FAMILY_WEIGHTS = (0.42, 0.24, 0.10, 0.10, 0.14)
 _LABELS = 5
 
@@ -39,19 +41,6 @@ class Generated:
     kinds: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Coordinates of a body: image axes x, y, its own axes u, v (mirrored where the body is symmetric), radius."""
-
-    x: Tensor
-    y: Tensor
-    mirrored: Tensor
-    u: Tensor
-    v: Tensor
-    radius: Tensor
-    symmetric: Tensor
-
-
 @torch.no_grad()
 def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.72) -> Generated:
     """`count` images of `size` pixels; a share of them has lesions.
@@ -60,9 +49,9 @@ def generate(count: int, size: int, source: torch.Generator, lesion_share: float
     """
     dice = Dice(source)
     family = dice.choice(count, _FAMILY_WEIGHTS)
-    frame = _body_frame(dice, count, size, family)
+    frame = body_frame(dice, count, size, family)
     tissue = _tissue(dice, frame, family)
-    tissue = _inner_structures(dice, frame, family, tissue)
+    tissue = inner_structures(dice, frame, family, tissue)
     image, inside = _rims_and_background(dice, frame, family, tissue)
     lesions = add_lesions(dice, image, inside, frame.x, frame.y, lesion_share)
     slices, masks = acquire(dice, lesions.images, lesions.masks)
@@ -73,39 +62,7 @@ def generate(count: int, size: int, source: torch.Generator, lesion_share: float
     return Generated(colored(dice, slices, masks), masks, labels, family, kinds)
 
 
-def _is(family: Tensor, *names: str) -> Tensor:
-    indices = torch.tensor([FAMILIES.index(name) for name in names])
-    return torch.isin(family, indices).float()[:, None, None]
-
-
-def _body_frame(dice: Dice, count: int, size: int, family: Tensor) -> _Frame:
-    x, y = pixel_grid(size)
-    x, y = x.expand(count, -1, -1), y.expand(count, -1, -1)
-    tilted = dice.chance(count, 0.3) * dice.uniform(count, 1, 1, low=-0.45, high=0.45)
-    angle = torch.where(_is(family, "object") > 0, dice.uniform(count, 1, 1, low=-3.1, high=3.1), tilted)
-    shift_x, shift_y = (dice.uniform(count, 1, 1, low=-0.12, high=0.12) for _ in range(2))
-    a, b = dice.uniform(count, 1, 1, low=0.55, high=0.98), dice.uniform(count, 1, 1, low=0.6, high=0.99)
-    # Upper slices of a head and thin organs are small in the picture.
-    small = lerp(torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=0.4, high=0.9), dice.chance(count, 0.25))
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    u = ((x - shift_x) * cos + (y - shift_y) * sin) / (a * small)
-    v = ((y - shift_y) * cos - (x - shift_x) * sin) / (b * small)
-    power = lerp(
-        dice.uniform(count, 1, 1, low=1.8, high=2.6), dice.uniform(count, 1, 1, low=2, high=8), _is(family, "object")
-    )
-    radius = (u.abs() ** power + v.abs() ** power + 1e-6) ** (1 / power)
-    wobble = dice.logarithmic(count, 1, 1, low=0.005, high=0.12)
-    radius = radius + wobble * smooth_noise(dice, count, 1, 4, size)[:, 0]
-    # Full-frame images have no outline: the radius stays that of the middle.
-    full = torch.maximum(_is(family, "surface"), _is(family, "layers") * dice.chance(count, 0.5))
-    radius = lerp(radius, radius.clamp(max=0.6) * 0.9, full)
-    symmetric = lerp(dice.chance(count, 0.6), dice.chance(count, 0.9), _is(family, "head")) * (1 - full)
-    jitter = dice.logarithmic(count, 1, 1, low=0.003, high=0.06) * smooth_noise(dice, count, 2, 4, size).unbind(1)[0]
-    mirrored = lerp(u, u.abs(), symmetric) + jitter
-    return _Frame(x, y, mirrored, u, v + jitter.flip(1), radius, symmetric)
-
-
-def _tissue(dice: Dice, frame: _Frame, family: Tensor) -> Tensor:
+def _tissue(dice: Dice, frame: Frame, family: Tensor) -> Tensor:
     count, size = frame.x.shape[0], frame.x.shape[-1]
     zoom = dice.logarithmic(count, 1, 1, low=0.3, high=1.2)
     fields = sample_at(smooth_noise(dice, count, _LABELS, 6, 32), frame.mirrored * zoom, frame.v * zoom)
@@ -115,9 +72,9 @@ def _tissue(dice: Dice, frame: _Frame, family: Tensor) -> Tensor:
     means = dice.uniform(count, 1, low=0.25, high=0.7) + contrast * dice.normal(count, _LABELS)
     tissue = torch.einsum("nkhw,nk->nhw", shares, means)
     layered = _layers(dice, frame)
-    tissue = lerp(tissue, layered, _is(family, "layers"))
+    tissue = lerp(tissue, layered, is_family(family, "layers"))
     strength = lerp(
-        torch.full((count, 1), 0.02), torch.full((count, 1), 0.08), _is(family, "surface", "object")[..., 0]
+        torch.full((count, 1), 0.02), torch.full((count, 1), 0.08), is_family(family, "surface", "object")[..., 0]
     )
     amplitude = strength * dice.logarithmic(count, _LABELS, low=0.15, high=2.5)
     fine, middle = (
@@ -126,10 +83,10 @@ def _tissue(dice: Dice, frame: _Frame, family: Tensor) -> Tensor:
     )
     grain = lerp(fine, middle, dice.uniform(count, 1, 1))
     tissue = tissue + grain * torch.einsum("nkhw,nk->nhw", shares, amplitude)
-    return tissue + _stripes(dice, frame) * _is(family, "surface", "object") * dice.chance(count, 0.5)
+    return tissue + _stripes(dice, frame) * is_family(family, "surface", "object") * dice.chance(count, 0.5)
 
 
-def _layers(dice: Dice, frame: _Frame) -> Tensor:
+def _layers(dice: Dice, frame: Frame) -> Tensor:
     count, size = frame.x.shape[0], frame.x.shape[-1]
     nodes = 32
     steps = dice.normal(count, nodes)
@@ -143,7 +100,7 @@ def _layers(dice: Dice, frame: _Frame) -> Tensor:
     return sample_at(table, torch.zeros_like(depth), depth)[:, 0]
 
 
-def _stripes(dice: Dice, frame: _Frame) -> Tensor:
+def _stripes(dice: Dice, frame: Frame) -> Tensor:
     count, size = frame.x.shape[0], frame.x.shape[-1]
     angle = dice.uniform(count, 1, 1, low=0, high=3.15)
     waves = dice.logarithmic(count, 1, 1, low=6, high=60)
@@ -152,60 +109,11 @@ def _stripes(dice: Dice, frame: _Frame) -> Tensor:
     return dice.uniform(count, 1, 1, low=0.02, high=0.15) * torch.sin(phase + bent)
 
 
-def _inner_structures(dice: Dice, frame: _Frame, family: Tensor, tissue: Tensor) -> Tensor:
-    count = frame.x.shape[0]
-    head, bodies = _is(family, "head"), _is(family, "head", "body", "object")
-    noise = sample_at(smooth_noise(dice, count, 3, 12, 48), frame.mirrored * 0.9, frame.v * 0.9)
-    # Folds as of a brain's surface: dark or bright curves that grow towards the rim.
-    weight = torch.sigmoid((frame.radius - dice.uniform(count, 1, 1, low=0.4, high=0.75)) * 12)
-    folds = ridge(noise[:, 0], dice.uniform(count, 1, 1, low=0.12, high=0.4)) * weight
-    present = lerp(dice.chance(count, 0.25), dice.chance(count, 0.75), head)
-    tissue = tissue + folds * present * dice.sign(count, 0.25) * dice.uniform(count, 1, 1, low=0.04, high=0.3)
-    for index in range(4):
-        pair, chance = _pair(dice, frame, noise[:, 1], index), (0.8, 0.45, 0.35, 0.3)[index]
-        value = tissue.mean(dim=(1, 2), keepdim=True) + dice.sign(count, 0.45) * dice.uniform(
-            count, 1, 1, low=0.05, high=0.45
-        )
-        # A single blob away from the middle is what a lesion looks like: sound ones come in pairs.
-        single = dice.chance(count, 0.1) if index else torch.ones(count, 1, 1)
-        allowed = torch.maximum(frame.symmetric, single)
-        tissue = lerp(tissue, value, pair * bodies * allowed * dice.chance(count, chance))
-    vessels = ridge(noise[:, 2], dice.uniform(count, 1, 1, low=0.04, high=0.12)) * torch.sigmoid(noise[:, 1] * 8 - 3)
-    tissue = tissue + vessels * dice.chance(count, 0.4) * dice.sign(count, 0.65) * dice.uniform(
-        count, 1, 1, low=0.1, high=0.5
-    )
-    # A bright or dark seam along the line of symmetry.
-    seam = torch.exp(-((frame.u / 0.015) ** 2)) * (frame.radius > dice.uniform(count, 1, 1, low=0.2, high=0.9))
-    return tissue + seam * head * dice.chance(count, 0.5) * dice.sign(count, 0.4) * dice.uniform(
-        count, 1, 1, low=0.05, high=0.3
-    )
-
-
-def _pair(dice: Dice, frame: _Frame, noise: Tensor, index: int) -> Tensor:
-    """Soft ellipses at mirrored places; the first lies at the center as ventricles do."""
-    count = frame.x.shape[0]
-    if index == 0:
-        u0, v0 = dice.uniform(count, 1, 1, low=0.0, high=0.2), dice.uniform(count, 1, 1, low=-0.25, high=0.25)
-        a, b = dice.uniform(count, 1, 1, low=0.03, high=0.14), dice.uniform(count, 1, 1, low=0.1, high=0.4)
-    else:
-        u0, v0 = dice.uniform(count, 1, 1, low=0.0, high=0.65), dice.uniform(count, 1, 1, low=-0.7, high=0.7)
-        a, b = (dice.logarithmic(count, 1, 1, low=0.03, high=0.25) for _ in range(2))
-    angle = dice.uniform(count, 1, 1, low=-0.6, high=0.6)
-    du, dv = frame.mirrored - u0, frame.v - v0
-    distance = torch.sqrt(
-        ((du * torch.cos(angle) + dv * torch.sin(angle)) / a) ** 2
-        + ((dv * torch.cos(angle) - du * torch.sin(angle)) / b) ** 2
-        + 1e-6
-    )
-    distance = distance + 0.25 * noise
-    return torch.sigmoid((1 - distance) * dice.logarithmic(count, 1, 1, low=3, high=20))
-
-
-def _rims_and_background(dice: Dice, frame: _Frame, family: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
+def _rims_and_background(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
     """The body with up to three rims on its background, and where lesions may lie (0..1)."""
     count, size = frame.x.shape[0], frame.x.shape[-1]
     rimmed = torch.maximum(
-        _is(family, "head") * dice.chance(count, 0.92), _is(family, "body") * dice.chance(count, 0.6)
+        is_family(family, "head") * dice.chance(count, 0.92), is_family(family, "body") * dice.chance(count, 0.6)
     )
     uneven = 0.015 * smooth_noise(dice, count, 1, 8, size)[:, 0]
     edges = dice.uniform(count, 4, low=0.01, high=0.07).cumsum(dim=1).flip(1)
@@ -216,7 +124,7 @@ def _rims_and_background(dice: Dice, frame: _Frame, family: Tensor, tissue: Tens
         dark_first = dice.sign(count, 0.35 + 0.2 * layer) * dice.uniform(count, 1, 1, low=0.15, high=0.6)
         image = lerp(image, 0.45 + dark_first, band * rimmed * dice.chance(count, 0.7))
     outside = torch.sigmoid((frame.radius - 1) * dice.logarithmic(count, 1, 1, low=40, high=150))
-    dark = torch.maximum(dice.chance(count, 0.85), _is(family, "head"))
+    dark = torch.maximum(dice.chance(count, 0.85), is_family(family, "head"))
     ground = lerp(dice.uniform(count, 1, 1, low=0, high=1), dice.uniform(count, 1, 1, low=0, high=0.06), dark)
     image = lerp(image.clamp(-0.1, 1.3), ground, outside)
     limit = lerp(torch.full((count, 1, 1), 0.98), (1 - edges[:, :1])[..., None], rimmed)
