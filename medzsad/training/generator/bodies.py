@@ -39,6 +39,10 @@ def body_frame(dice: Dice, count: int, size: int, family: Tensor) -> Frame:
     a, b = dice.uniform(count, 1, 1, low=0.55, high=0.98), dice.uniform(count, 1, 1, low=0.6, high=0.99)
     # Upper slices of a head and thin organs are small in the picture.
     small = lerp(torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=0.4, high=0.9), dice.chance(count, 0.25))
+    # Some pictures show a part of a body only.
+    small = small * lerp(
+        torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=1.1, high=2.0), dice.chance(count, 0.12)
+    )
     cos, sin = torch.cos(angle), torch.sin(angle)
     u = ((x - shift_x) * cos + (y - shift_y) * sin) / (a * small)
     v = ((y - shift_y) * cos - (x - shift_x) * sin) / (b * small)

@@ -42,7 +42,7 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.72) -> Generated:
+def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.62) -> Generated:
     """`count` images of `size` pixels; a share of them has lesions.
 
     Equal sources give equal images on the same machine.

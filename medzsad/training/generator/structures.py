@@ -18,7 +18,8 @@ def inner_structures(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -
     tissue = _folded(dice, frame, head, tissue, noise[:, 0])
     tissue = _busy(dice, frame, bodies, tissue)
     tissue = _paired(dice, frame, bodies, tissue, noise[:, 1])
-    tissue = _shells(dice, frame, head, bodies, tissue, noise[:, 1])
+    for _ in range(2):
+        tissue = _shells(dice, frame, head, bodies, tissue, noise[:, 1])
     tissue = _central(dice, frame, head, tissue, noise[:, 1])
     tissue = _with_vessels(dice, tissue, noise[:, 1], noise[:, 2])
     return _with_seam(dice, frame, head, tissue)
@@ -48,15 +49,15 @@ def _busy(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor) -> Tensor:
 
 
 def _paired(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor, noise: Tensor) -> Tensor:
-    """Soft ellipses at mirrored places, not always equal on both sides; the first at the center, as ventricles are."""
+    """Soft ellipses at mirrored places, not always equal on both sides; two at the center, as ventricles are."""
     count = len(tissue)
-    for index, chance in enumerate((0.8, 0.5, 0.4, 0.4, 0.3)):
-        pair = _pair(dice, frame, noise, central=index == 0)
+    for index, chance in enumerate((0.8, 0.5, 0.5, 0.4, 0.4, 0.3)):
+        pair = _pair(dice, frame, noise, central=index < 2)
         value = tissue.mean(dim=(1, 2), keepdim=True) + dice.sign(count, 0.45) * dice.uniform(
             count, 1, 1, low=0.05, high=0.45
         )
         # A single blob away from the middle is what a lesion looks like: sound ones come in pairs.
-        single = dice.chance(count, 0.1) if index else torch.ones(count, 1, 1)
+        single = dice.chance(count, 0.1) if index > 1 else torch.ones(count, 1, 1)
         allowed = torch.maximum(frame.symmetric, single)
         # Cuts are never quite square to the body: one side may show less of a pair.
         weaker = lerp(torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=0.4, high=1.0), dice.chance(count, 0.4))
@@ -68,8 +69,8 @@ def _paired(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor, noise: Ten
 def _pair(dice: Dice, frame: Frame, noise: Tensor, *, central: bool) -> Tensor:
     count = len(noise)
     if central:
-        u0, v0 = dice.uniform(count, 1, 1, low=0.0, high=0.2), dice.uniform(count, 1, 1, low=-0.25, high=0.25)
-        a, b = dice.uniform(count, 1, 1, low=0.03, high=0.14), dice.uniform(count, 1, 1, low=0.1, high=0.4)
+        u0, v0 = dice.uniform(count, 1, 1, low=0.0, high=0.2), dice.uniform(count, 1, 1, low=-0.45, high=0.45)
+        a, b = dice.uniform(count, 1, 1, low=0.03, high=0.14), dice.logarithmic(count, 1, 1, low=0.05, high=0.4)
     else:
         u0, v0 = dice.uniform(count, 1, 1, low=0.0, high=0.75), dice.uniform(count, 1, 1, low=-0.85, high=0.85)
         a, b = (dice.logarithmic(count, 1, 1, low=0.03, high=0.3) for _ in range(2))
@@ -88,12 +89,12 @@ def _distance(dice: Dice, frame: Frame, u0: Tensor, v0: Tensor, a: Tensor, b: Te
 def _shells(dice: Dice, frame: Frame, head: Tensor, bodies: Tensor, tissue: Tensor, noise: Tensor) -> Tensor:
     """Conspicuous round pairs with a wall and content of their own, often near the rim: eyes, kidneys, sinuses."""
     count = len(tissue)
-    u0 = dice.uniform(count, 1, 1, low=0.2, high=0.65)
-    v0 = dice.sign(count) * dice.uniform(count, 1, 1, low=0.2, high=0.85)
-    a = dice.uniform(count, 1, 1, low=0.08, high=0.28)
+    u0 = dice.uniform(count, 1, 1, low=0.05, high=0.65)
+    v0 = dice.sign(count) * dice.uniform(count, 1, 1, low=0.0, high=0.85)
+    a = dice.logarithmic(count, 1, 1, low=0.03, high=0.28)
     distance = _distance(dice, frame, u0, v0, a, a * dice.logarithmic(count, 1, 1, low=0.7, high=1.6)) + 0.1 * noise
     sharp = dice.logarithmic(count, 1, 1, low=8, high=40)
-    chance = lerp(dice.chance(count, 0.2), dice.chance(count, 0.4), head)
+    chance = lerp(dice.chance(count, 0.2), dice.chance(count, 0.35), head)
     present = chance * bodies * frame.symmetric
     for radius in (1.0, 0.75, 0.35):
         value = dice.uniform(count, 1, 1, low=0.0, high=1.1)
