@@ -61,7 +61,7 @@ def load_detector(
     else:
         clip, clip_sha256 = load_tower(clip_weights or metadata.clip_name, metadata.spec)
         _check_fit(clip, clip_sha256, metadata)
-    info = _info(metadata, sha256, clip_sha256, samples or metadata.samples, stage or metadata.stage)
+    info = weights_info(metadata, sha256, clip_sha256, samples or metadata.samples, stage or metadata.stage)
     return BayesPFLDetector(clip, prompts, metadata.spec, info).eval().requires_grad_(False).to(device)
 
 
@@ -167,7 +167,8 @@ def _check_fit(clip: open_clip.CLIP, clip_sha256: str, metadata: WeightsMetadata
         )
 
 
-def _info(metadata: WeightsMetadata, sha256: str, clip_sha256: str, samples: int, stage: int) -> WeightsInfo:
+def weights_info(metadata: WeightsMetadata, sha256: str, clip_sha256: str, samples: int, stage: int) -> WeightsInfo:
+    """What a detector says about its weights: their description with the digests and choices that apply."""
     return WeightsInfo(
         name=metadata.name,
         method=metadata.method,

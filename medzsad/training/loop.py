@@ -263,7 +263,7 @@ class Loop:
         return record
 
     def _pause_if_asked(self) -> None:
-        if self.training.world.size > 1 and self.state.step < self._steps_of_epoch():
+        if self.training.world.size > 1 and self.state.step < self.training.epoch_steps:
             asked = self.training.world.any(self._stop())
         else:
             # Processes validate different numbers of images, so they cannot agree here.
@@ -271,9 +271,6 @@ class Loop:
         if asked:
             self.save()
             raise Paused
-
-    def _steps_of_epoch(self) -> int:
-        return self.training.epoch_steps
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -7,7 +7,6 @@ from typing import Any
 import open_clip
 import torch
 
-from medzsad.methods.base import WeightsInfo
 from medzsad.methods.metadata import WeightsMetadata
 from medzsad.training.calibrate import Calibration
 from medzsad.training.config import TrainConfig
@@ -72,23 +71,4 @@ def describe(
         trained_on=f"{names}. Data sha256 {data['sha256'][:12]}.",
         description=config.description,
         provenance=provenance,
-    )
-
-
-def weights_info(metadata: WeightsMetadata) -> WeightsInfo:
-    """What a detector with weights that are not in a file yet says about them."""
-    return WeightsInfo(
-        name=metadata.name,
-        method=metadata.method,
-        stage=metadata.stage,
-        sha256="",
-        clip_name=metadata.clip_name,
-        clip_sha256=metadata.clip_sha256,
-        threshold=metadata.threshold,
-        threshold_provenance=metadata.threshold_provenance,
-        licence=metadata.licence,
-        source=metadata.source,
-        class_name=metadata.class_name,
-        samples=metadata.samples,
-        description=metadata.description,
     )

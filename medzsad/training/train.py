@@ -11,7 +11,7 @@ from torch import Tensor
 from medzsad.config import Precision
 from medzsad.errors import ConfigError
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
-from medzsad.methods.load import save_weights
+from medzsad.methods.load import save_weights, weights_info
 from medzsad.scoring.device import resolve_device
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
@@ -28,7 +28,7 @@ from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
 from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
 from medzsad.training.observer import SilentTraining, TrainObserver
-from medzsad.training.provenance import data_provenance, describe, weights_info
+from medzsad.training.provenance import data_provenance, describe
 from medzsad.training.state import TrainState, save_state
 from medzsad.training.tower import first_prompts, open_tower
 
@@ -212,7 +212,8 @@ def _finish(training: Training, state: TrainState, data: dict[str, Any], path: P
     prompts.load_state_dict(state.best[stage])
     prompts.eval().requires_grad_(False)
     draft = describe(config, tower, training.identity, state.history, data, stage)
-    detector = BayesPFLDetector(tower.clip, prompts, tower.spec, weights_info(draft)).eval()
+    info = weights_info(draft, "", draft.clip_sha256, draft.samples, draft.stage)  # no file yet, so no digest
+    detector = BayesPFLDetector(tower.clip, prompts, tower.spec, info).eval()
     # Test images of another benchmark choose no threshold.
     sound = () if config.legacy_validation else _sound(training.held)
     found = calibrate(
