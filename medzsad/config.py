@@ -127,7 +127,9 @@ def read_options(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.__class__.__name__}.") from None
+        raise ConfigError(
+            f"Cannot read the configuration {path}: {error.__class__.__name__}. Give a YAML file, UTF-8."
+        ) from None
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{path} is not valid YAML: {first}.") from None

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from medzsad.config import read_options
 from medzsad.errors import ConfigError
 
 
@@ -106,9 +106,7 @@ def read_mini_config(path: Path) -> MiniConfig:
         ConfigError: The file cannot be read or a key or value is wrong.
     """
     try:
-        config = MiniConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.__class__.__name__}.") from None
+        config = MiniConfig.model_validate(read_options(path))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {problems}.") from None
