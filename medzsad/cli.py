@@ -152,7 +152,7 @@ def train(config: Path, out: Path | None, check: bool, as_json: bool, quiet: boo
         from medzsad.training.train import train as train_weights
 
         if out is None or check:
-            from medzsad.training.data.check import data_json, data_text
+            from medzsad.datasets.check import data_json, data_text
 
             data = checked_data(options)
             click.echo(data_json(data) if as_json else data_text(data), nl=False)

@@ -22,6 +22,7 @@ LEVELS: list[set[str]] = [
     {"pipeline", "progress"},
     {"inspection"},
     {"batch"},
+    {"datasets"},
     {"training", "evaluation"},
     {"cli"},
     {"__main__", "__init__"},

@@ -20,7 +20,7 @@ class DataOptions(_Part):
 
     Attributes:
         root: Folder, or its json or csv file; a relative path counts from the configuration file.
-        layout: One of `medzsad.training.data.layouts.LAYOUTS`.
+        layout: One of `medzsad.datasets.layouts.LAYOUTS`.
         split: Which split of layouts that have splits; the papers train on "test".
         classes: Only these; None takes all.
     """

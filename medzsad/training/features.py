@@ -17,11 +17,11 @@ from torch import Tensor
 
 from medzsad.clip.vision import ImageFeatures, image_features
 from medzsad.config import Precision
+from medzsad.datasets.pictures import read_picture
+from medzsad.datasets.records import Record, data_sha256, relative_name
 from medzsad.scoring.device import autocast
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.augment import augment, mosaic
-from medzsad.training.data.pictures import read_picture
-from medzsad.training.data.records import Record, data_sha256, relative_name
 from medzsad.training.objective import Truth
 from medzsad.training.randomness import generator_for
 from medzsad.training.tower import Tower

@@ -7,10 +7,10 @@ from typing import Any
 import open_clip
 import torch
 
+from medzsad.datasets.records import Record
 from medzsad.methods.metadata import WeightsMetadata
 from medzsad.training.calibrate import Calibration
 from medzsad.training.config import TrainConfig
-from medzsad.training.data.records import Record
 from medzsad.training.tower import Tower
 from medzsad.version import __version__
 

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 from medzsad.config import Precision
+from medzsad.datasets.check import check_data, data_text, without_bad
+from medzsad.datasets.layouts import read_data
+from medzsad.datasets.pictures import strict_pillow
+from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
 from medzsad.errors import ConfigError
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
 from medzsad.methods.load import save_weights, weights_info
@@ -19,10 +23,6 @@ from medzsad.training.calibrate import calibrate
 from medzsad.training.config import TrainConfig, result_keys
 from medzsad.training.contact_sheet import write_contact_sheet
 from medzsad.training.curves import write_curves
-from medzsad.training.data.check import check_data, data_text, without_bad
-from medzsad.training.data.layouts import read_data
-from medzsad.training.data.pictures import strict_pillow
-from medzsad.training.data.records import DataSet, Record, data_sha256, hold_out
 from medzsad.training.distributed import World, joined_world
 from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from medzsad.datasets.records import Record
 from medzsad.methods.metadata import read_metadata
-from medzsad.training.data.records import Record
 from medzsad.training.features import FeatureSource
 from medzsad.training.train import train
 from tests.training.tiny_training import config, write_pictures

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from medzsad.training.data.layouts import read_data
-from medzsad.training.data.records import Record
+from medzsad.datasets.layouts import read_data
+from medzsad.datasets.records import Record
 from medzsad.training.generator.fields import Dice
 
 # Classes whose licence lets weights trained on them be shipped (attribution: docs/embedded-model.md).

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from medzsad.datasets.records import Record
 from medzsad.errors import ConfigError
-from medzsad.training.data.records import Record
 
 # What Pillow raises for files that are damaged, cut off, of no known format or suspiciously large.
 UNREADABLE = (

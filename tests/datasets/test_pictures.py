@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from medzsad.datasets.pictures import read_picture
+from medzsad.datasets.records import Record
 from medzsad.errors import ConfigError
-from medzsad.training.data.pictures import read_picture
-from medzsad.training.data.records import Record
 
 RAMP = np.tile(np.arange(0, 240, 20, dtype=np.uint8), (8, 1))  # (8, 12)
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from medzsad.training.data.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
-from medzsad.training.data.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, is_there, relative_name
+from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
+from medzsad.datasets.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, is_there, relative_name
 
 _THREADS = 4
 _BATCH = 256  # images under way at once: memory does not grow with their number

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medzsad.training.data.meta import Found, group_augmented
-from medzsad.training.data.records import Problem, Record
+from medzsad.datasets.meta import Found, group_augmented
+from medzsad.datasets.records import Problem, Record
 
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
 _MASK_ENDING = re.compile(r"[ _-](mask|masks|gt|groundtruth|ground_truth|label|seg|segmentation|anno|roi)$", re.I)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from medzsad.datasets.layouts import read_data
+from medzsad.datasets.records import hold_out
 from medzsad.errors import ConfigError
-from medzsad.training.data.layouts import read_data
-from medzsad.training.data.records import hold_out
-from tests.training.data.folders import entry, write_image, write_mask, write_meta
+from tests.datasets.folders import entry, write_image, write_mask, write_meta
 
-AUXILIARY = Path(__file__).resolve().parents[4] / "shared" / "data" / "auxiliary"
+AUXILIARY = Path(__file__).resolve().parents[3] / "shared" / "data" / "auxiliary"
 
 
 def test_bayes_pfl_files_are_read_together_and_placeholders_skipped(tmp_path: Path) -> None:

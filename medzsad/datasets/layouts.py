@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from medzsad.datasets.folders import mvtec_classes, pair_classes, read_mvtec, read_pairs
+from medzsad.datasets.meta import Found, load_meta, missing_masks, read_meta, read_visa
+from medzsad.datasets.records import DataSet, Problem
 from medzsad.errors import ConfigError
-from medzsad.training.data.folders import mvtec_classes, pair_classes, read_mvtec, read_pairs
-from medzsad.training.data.meta import Found, load_meta, missing_masks, read_meta, read_visa
-from medzsad.training.data.records import DataSet, Problem
 
 LAYOUTS = ("auto", "bayes_pfl", "anomalyclip", "mvtec", "visa", "pairs")
 

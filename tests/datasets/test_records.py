@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from medzsad.datasets.layouts import read_data
+from medzsad.datasets.records import Record, data_sha256, hold_out
 from medzsad.errors import ConfigError
-from medzsad.training.data.layouts import read_data
-from medzsad.training.data.records import Record, data_sha256, hold_out
-from tests.training.data.folders import entry, write_image, write_mask, write_meta
+from tests.datasets.folders import entry, write_image, write_mask, write_meta
 
 
 def _records(root: str, counts: dict[tuple[str, int], int], per_group: int = 0) -> list[Record]:

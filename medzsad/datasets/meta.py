@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from medzsad.datasets.records import Problem, Record, is_there, relative_name
 from medzsad.errors import ConfigError
-from medzsad.training.data.records import Problem, Record, is_there, relative_name
 
 # Augmented copies of MVTec AD are told apart by a number before the kind of defect: "7_poke", "0.3_hole", "sigma40_…".
 _AUGMENTED = re.compile(r"^(?:sigma)?\d+(?:\.\d+)?_(?=.)")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from medzsad.training.data.check import check_data, data_json, data_text, without_bad
-from medzsad.training.data.layouts import read_data
-from medzsad.training.data.records import DataSet
-from tests.training.data.folders import entry, write_image, write_mask, write_meta
+from medzsad.datasets.check import check_data, data_json, data_text, without_bad
+from medzsad.datasets.layouts import read_data
+from medzsad.datasets.records import DataSet
+from tests.datasets.folders import entry, write_image, write_mask, write_meta
 
 
 def _good(root: Path, count: int = 7) -> list[dict[str, object]]:

@@ -1,1 +1,0 @@
-"""Auxiliary training data: read in the layouts in use, checked before anything is loaded."""
