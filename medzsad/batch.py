@@ -163,7 +163,8 @@ def _case_record(order: RunOrder, candidate: Candidate, detector: Detector) -> t
     stored = _stored_result(order, candidate)
     if stored is not None and stored.key == key:
         return stored, True
-    facts = CaseFacts(candidate, content, key, order.config, _model_record(order.config, detector))
+    model = model_record(detector, order.config.class_name)
+    facts = CaseFacts(candidate, content, key, order.config, model)
     if stored is not None and content and stored.input.content_sha256 not in ("", content):
         message = (
             f"{order.out / candidate.name} holds the result of another scan of the same name, which was kept. "
@@ -212,7 +213,13 @@ def _unexpected(error: Exception) -> str:
     )
 
 
-def _model_record(config: RunConfig, detector: Detector) -> ModelRecord:
+def model_record(detector: Detector, class_name: str | None = None) -> ModelRecord:
+    """What reports say about a detector.
+
+    Args:
+        detector: Whose weights are meant.
+        class_name: Word in the prompts; None takes the one stored with the weights.
+    """
     info = detector.info
     return ModelRecord(
         name=info.name,
@@ -222,7 +229,7 @@ def _model_record(config: RunConfig, detector: Detector) -> ModelRecord:
         clip_name=info.clip_name,
         clip_sha256=info.clip_sha256,
         samples=info.samples,
-        class_name=config.class_name or info.class_name,
+        class_name=class_name or info.class_name,
         threshold=info.threshold,
         threshold_provenance=info.threshold_provenance,
         licence=info.licence,
@@ -234,7 +241,7 @@ def _model_record(config: RunConfig, detector: Detector) -> ModelRecord:
 def _manifest(config: RunConfig, detector: Detector) -> RunManifest:
     return RunManifest(
         medzsad_version=__version__,
-        model=_model_record(config, detector),
+        model=model_record(detector, config.class_name),
         device=str(next(p.device for p in detector.parameters())),
         precision=config.precision,
         config=config.model_dump(mode="json"),

@@ -1,9 +1,9 @@
 """What a run can be told: one model, equal to the flags of `medzsad run` and to the keys of configs/run.yaml."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -28,6 +28,7 @@ def _known_modality(value: str) -> str:
 Modality = Annotated[str, AfterValidator(_known_modality)]
 PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class RunConfig(BaseModel):
@@ -102,20 +103,54 @@ def make_config(options: Mapping[str, Any], where: str = "options") -> RunConfig
     Raises:
         ConfigError: A key is unknown (the nearest known one is named) or a value is out of range.
     """
-    known = list(RunConfig.model_fields)
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}."
-            raise ConfigError(f"{where}: unknown key '{key}'.{hint}")
-    try:
-        config = RunConfig.model_validate(dict(options))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{where}: {problems}.") from None
+    config = checked_model(RunConfig, options, where)
     if config.frame is not None and config.all_frames:
         raise ConfigError(f"{where}: 'frame' and 'all_frames' exclude each other; give one of them.")
     return config
+
+
+def checked_model(model: type[Options], options: Mapping[str, Any], where: str) -> Options:
+    """A model of plain values.
+
+    Args:
+        model: With `extra="forbid"`.
+        options: Keys and values, perhaps nested.
+        where: Named in errors.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest known one is named), one is missing, or a value is out of range.
+    """
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        problems = (_sentence(model, e["type"], e["loc"], e["input"], e["msg"]) for e in error.errors())
+        raise ConfigError(f"{where}: {' '.join(problems)}") from None
+
+
+def _sentence(model: type[BaseModel], kind: str, place: tuple[int | str, ...], given: object, message: str) -> str:
+    key = ".".join(map(str, place)) or "options"
+    if kind == "missing":
+        return f"the key '{key}' is missing."
+    if kind != "extra_forbidden":
+        return f"{key} = {given!r}: {message}." if place else f"{message}."
+    known = list(_model_at(model, place[:-1]).model_fields)
+    near = difflib.get_close_matches(str(place[-1]), known, n=1)
+    return f"unknown key '{key}'." + (f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}.")
+
+
+def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel]:
+    """The model of the part at a place, through optional parts and tuples of parts."""
+    for part in place:
+        if isinstance(part, str) and part in model.model_fields:
+            model = next(_models_in(model.model_fields[part].annotation), model)
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def read_options(path: Path) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""Everything wrong with training data in one list, before training starts."""
+"""Everything wrong with labeled images in one list, before training or evaluation starts."""
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
 from medzsad.datasets.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, is_there, relative_name
+
+Purpose = Literal["training", "evaluation"]
 
 _THREADS = 4
 _BATCH = 256  # images under way at once: memory does not grow with their number
@@ -17,6 +20,8 @@ _EXAMPLES = 10
 # About all records of a class or of the data; found anew once records are left out.
 _OF_CLASSES = ("no_defects", "no_sound", "too_few", "no_defects_at_all", "no_pixel_labels")
 _STANDING = ("empty_class", *_OF_CLASSES)
+# Published sets have such records, and every published figure counts them.
+_WARNINGS_IN_EVALUATION = ("empty_mask", "duplicate_images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,12 @@ class _Finding:
     problems: list[Problem]
 
 
-def check_data(data: DataSet) -> DataSet:
-    """The same records with all problems known: every image and mask has been decoded."""
+def check_data(data: DataSet, purpose: Purpose = "training") -> DataSet:
+    """The same records with all problems known: every image and mask has been decoded.
+
+    Training needs defects with masks, and enough of them. For an evaluation one-sided sets and sets without masks are
+    in order; an empty mask of a defect and an image under both labels are warnings there.
+    """
     findings: list[_Finding] = []
     with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(data.records), _BATCH):
@@ -37,15 +46,17 @@ def check_data(data: DataSet) -> DataSet:
         *(problem for finding in findings for problem in finding.problems),
         *_duplicates(data, [finding.digest for finding in findings]),
         *_listed_twice(data),
-        *_class_problems(data.records),
+        *_class_problems(data.records, purpose),
     ]
+    if purpose == "evaluation":
+        problems = [replace(p, severity="warning") if p.kind in _WARNINGS_IN_EVALUATION else p for p in problems]
     return replace(data, problems=tuple(dict.fromkeys(problems)))
 
 
-def without_bad(data: DataSet) -> DataSet:
+def without_bad(data: DataSet, purpose: Purpose = "training") -> DataSet:
     """The data without the records that an error names; those errors become warnings.
 
-    What concerns whole classes is judged anew, so an error that remains stands in the way of training.
+    What concerns whole classes is judged anew, so an error that remains stands in the way of the purpose.
     """
     bad = {problem.subject for problem in data.problems if problem.severity == "error"}
     records = tuple(record for record in data.records if relative_name(data.root, record.image) not in bad)
@@ -59,7 +70,8 @@ def without_bad(data: DataSet) -> DataSet:
     left = {record.class_name for record in records}
     emptied = dict.fromkeys(r.class_name for r in data.records if r.class_name not in left)
     problems += [Problem("empty_class", "error", name, "All images of the class were left out.") for name in emptied]
-    return replace(data, records=records, problems=tuple(dict.fromkeys([*problems, *_class_problems(records)])))
+    problems += _class_problems(records, purpose)
+    return replace(data, records=records, problems=tuple(dict.fromkeys(problems)))
 
 
 def _check_record(root: Path, record: Record) -> _Finding:
@@ -129,12 +141,34 @@ def _listed_twice(data: DataSet) -> list[Problem]:
     ]
 
 
-def _class_problems(records: Iterable[Record]) -> list[Problem]:
+def _class_problems(records: Iterable[Record], purpose: Purpose) -> list[Problem]:
     labels: dict[str, Counter[int]] = defaultdict(Counter)
     masks = 0
     for record in records:
         labels[record.class_name][record.label] += 1
         masks += record.label == 1 and record.mask is not None
+    if purpose == "evaluation":
+        return _one_sided(labels)
+    return [*_training_problems(labels), *_nothing_to_learn(labels, masks)]
+
+
+def _one_sided(labels: Mapping[str, Counter[int]]) -> list[Problem]:
+    """What keeps metrics undefined."""
+    if not any(counts[1] for counts in labels.values()):
+        message = "There is no abnormal image: no metric is defined. Check the folder and its labels."
+        return [Problem("no_defects_at_all", "error", ".", message)]
+    problems = []
+    for name, counts in labels.items():
+        if not counts[1]:
+            message = "No abnormal images: metrics of the class are undefined."
+            problems.append(Problem("no_defects", "warning", name, message))
+        if not counts[0]:
+            message = "No normal images: image metrics of the class are undefined, pixel metrics are not."
+            problems.append(Problem("no_sound", "warning", name, message))
+    return problems
+
+
+def _training_problems(labels: Mapping[str, Counter[int]]) -> list[Problem]:
     problems = []
     for name, counts in labels.items():
         if not counts[1]:
@@ -152,16 +186,17 @@ def _class_problems(records: Iterable[Record]) -> list[Problem]:
         if few:
             message = f"{' and '.join(few)}: too few to hold any out; {FEWEST_TO_HOLD_OUT} of a label are needed."
             problems.append(Problem("too_few", "warning", name, message))
-    if not any(counts[1] for counts in labels.values()):
-        problems.append(
-            Problem(
-                "no_defects_at_all", "error", ".", "There is no image with a defect. Training needs some, with masks."
-            )
-        )
-    elif not masks:
-        message = "No defect has a mask. Training needs pixel labels; check the paths of the masks."
-        problems.append(Problem("no_pixel_labels", "error", ".", message))
     return problems
+
+
+def _nothing_to_learn(labels: Mapping[str, Counter[int]], masks: int) -> list[Problem]:
+    if not any(counts[1] for counts in labels.values()):
+        message = "There is no image with a defect. Training needs some, with masks."
+        return [Problem("no_defects_at_all", "error", ".", message)]
+    if not masks:
+        message = "No defect has a mask. Training needs pixel labels; check the paths of the masks."
+        return [Problem("no_pixel_labels", "error", ".", message)]
+    return []
 
 
 def class_counts(data: DataSet) -> dict[str, dict[str, int]]:
@@ -178,14 +213,15 @@ def class_counts(data: DataSet) -> dict[str, dict[str, int]]:
     return counts
 
 
-def data_text(data: DataSet) -> str:
+def data_text(data: DataSet, purpose: Purpose = "training") -> str:
     """A table of what was found, then the problems by kind with counts and the first ten of each."""
     counts = class_counts(data)
     columns = ("images", "sound", "defects", "masks")
+    words = columns if purpose == "training" else ("images", "normal", "abnormal", "masks")
     total = {column: sum(row[column] for row in counts.values()) for column in columns}
     width = max([5, *(len(name) for name in counts)])
-    lines = [f"Training data: {data.root} (layout {data.layout})", ""]
-    lines.append(f"{'class':<{width}}" + "".join(f"{column:>9}" for column in columns))
+    lines = [f"{purpose.capitalize()} data: {data.root} (layout {data.layout})", ""]
+    lines.append(f"{'class':<{width}}" + "".join(f"{word:>9}" for word in words))
     for name, row in (*counts.items(), ("total", total)):
         lines.append(f"{name:<{width}}" + "".join(f"{row[column]:>9}" for column in columns))
     by_kind: dict[tuple[str, str], list[Problem]] = defaultdict(list)

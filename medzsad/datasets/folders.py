@@ -10,15 +10,16 @@ from medzsad.datasets.records import Problem, Record
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"))
 _MASK_ENDING = re.compile(r"[ _-](mask|masks|gt|groundtruth|ground_truth|label|seg|segmentation|anno|roi)$", re.I)
 _IMAGE_ENDING = re.compile(r"[ _-](image|img)$", re.I)
-_IMAGES = frozenset(("images", "image", "imgs", "img"))
-_MASKS = frozenset(("masks", "mask", "ground_truth", "groundtruth", "gt", "labels", "label", "anomaly_mask"))
-_SOUND = frozenset(("good", "normal", "ok", "sound", "no"))
-_DEFECTS = frozenset(
+IMAGES = frozenset(("images", "image", "imgs", "img"))
+MASKS = frozenset(("masks", "mask", "ground_truth", "groundtruth", "gt", "labels", "label", "anomaly_mask"))
+SOUND = frozenset(("good", "normal", "ok", "sound", "no"))
+DEFECTS = frozenset(
     ("bad", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal", "ng", "ungood", "broken", "yes")
 )
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """Folders directly under one, sorted, without hidden ones; none if there is no such folder."""
     return (
         sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
         if folder.is_dir()
@@ -26,11 +27,13 @@ def _subfolders(folder: Path) -> list[Path]:
     )
 
 
-def _named(folder: Path, names: Iterable[str]) -> list[Path]:
-    return [path for path in _subfolders(folder) if path.name.lower() in names]
+def named_folders(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Folders directly under one whose name in lower case is among `names`."""
+    return [path for path in subfolders(folder) if path.name.lower() in names]
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """Picture files directly in a folder, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -42,10 +45,11 @@ def _pictures(folder: Path) -> list[Path]:
 
 def mvtec_classes(root: Path) -> list[Path]:
     """Folders of classes as in MVTec AD: the root itself, or those directly under it."""
-    return [folder for folder in (root, *_subfolders(root)) if _is_mvtec(folder)]
+    return [folder for folder in (root, *subfolders(root)) if is_mvtec_class(folder)]
 
 
-def _is_mvtec(folder: Path) -> bool:
+def is_mvtec_class(folder: Path) -> bool:
+    """True for a class folder as in MVTec AD."""
     if (folder / "train" / "good").is_dir() or (folder / "test" / "good").is_dir():
         return True
     return (folder / "test").is_dir() and (folder / "ground_truth").is_dir()
@@ -59,12 +63,12 @@ def read_mvtec(root: Path) -> Found:
     folders = mvtec_classes(root)
     for folder in folders:
         for split in ("train", "test"):
-            for kind in _subfolders(folder / split):
-                images = _pictures(kind)
+            for kind in subfolders(folder / split):
+                images = pictures_in(kind)
                 label = int(kind.name.lower() != "good")
-                masks = _pictures(folder / "ground_truth" / kind.name) if label else []
+                masks = pictures_in(folder / "ground_truth" / kind.name) if label else []
                 pairs, by_order = pair_masks(images, masks)
-                problems += _order_problem(folder.name, kind, by_order)
+                problems += order_problem(folder.name, kind, by_order)
                 records += [Record(image, pairs.get(image), label, folder.name, split) for image in images]
                 kinds += [kind.name] * len(images)
     return [folder.name for folder in folders], group_augmented(records, kinds), problems
@@ -74,11 +78,13 @@ def pair_classes(root: Path) -> list[Path]:
     """Folders that hold images beside masks, or sound images beside defects: the root, or those directly under it."""
     if _is_pairs(root):
         return [root]
-    return [folder for folder in _subfolders(root) if _is_pairs(folder)]
+    return [folder for folder in subfolders(root) if _is_pairs(folder)]
 
 
 def _is_pairs(folder: Path) -> bool:
-    return bool(_named(folder, _SOUND | _DEFECTS)) or bool(_named(folder, _IMAGES) and _named(folder, _MASKS))
+    return bool(named_folders(folder, SOUND | DEFECTS)) or bool(
+        named_folders(folder, IMAGES) and named_folders(folder, MASKS)
+    )
 
 
 def read_pairs(root: Path) -> Found:
@@ -87,32 +93,41 @@ def read_pairs(root: Path) -> Found:
     problems: list[Problem] = []
     folders = pair_classes(root)
     for folder in folders:
-        beside = _named(folder, _MASKS)
-        for images in _named(folder, _IMAGES):
+        beside = named_folders(folder, MASKS)
+        for images in named_folders(folder, IMAGES):
             # Images may be sorted once more into sound and defective ones.
-            sorted_ones = _named(images, _SOUND | _DEFECTS)
+            sorted_ones = named_folders(images, SOUND | DEFECTS)
             for part in (images, *sorted_ones):
-                _read_part(folder.name, part, beside, records, problems)
-        for part in _named(folder, _SOUND | _DEFECTS):
-            _read_part(folder.name, part, beside, records, problems)
+                read_part(folder.name, part, beside, records, problems)
+        for part in named_folders(folder, SOUND | DEFECTS):
+            read_part(folder.name, part, beside, records, problems)
     return [folder.name for folder in folders], records, problems
 
 
-def _read_part(name: str, part: Path, beside: Sequence[Path], records: list[Record], problems: list[Problem]) -> None:
-    label = int(part.name.lower() not in _SOUND)
-    images = _pictures(part)
-    for inner in _named(part, _IMAGES) if part.name.lower() not in _IMAGES else []:
-        images += _pictures(inner)
+def read_part(name: str, part: Path, beside: Sequence[Path], records: list[Record], problems: list[Problem]) -> None:
+    """Adds the images of one folder of sound or of defective ones, and what is wrong with their masks.
+
+    Args:
+        name: Class of the records.
+        part: The folder; images and masks may lie in it or in folders such as `img` and `label` of their own.
+        beside: Folders of masks that lie beside it.
+        records: Are added to.
+        problems: Are added to.
+    """
+    label = int(part.name.lower() not in SOUND)
+    images = pictures_in(part)
+    for inner in named_folders(part, IMAGES) if part.name.lower() not in IMAGES else []:
+        images += pictures_in(inner)
     stems = {image.stem for image in images}
     masks = [p for p in images if _MASK_ENDING.search(p.stem) and _MASK_ENDING.sub("", p.stem) in stems]
     images = [image for image in images if image not in masks]
-    for inner in _named(part, _MASKS):
-        masks += _pictures(inner)
+    for inner in named_folders(part, MASKS):
+        masks += pictures_in(inner)
     if label:
         # A mask beside both folders belongs to the defect: names may recur among the sound images.
-        masks += [p for folder in beside for p in _pictures(folder / part.name) or _pictures(folder)]
+        masks += [p for folder in beside for p in pictures_in(folder / part.name) or pictures_in(folder)]
     pairs, by_order = pair_masks(images, masks)
-    problems += _order_problem(name, part, by_order)
+    problems += order_problem(name, part, by_order)
     records += [Record(image, pairs.get(image), label, name, "") for image in images]
 
 
@@ -135,7 +150,8 @@ def pair_masks(images: Sequence[Path], masks: Sequence[Path]) -> tuple[dict[Path
     return dict(zip(sorted(images), sorted(masks), strict=True)), True
 
 
-def _order_problem(name: str, folder: Path, by_order: bool) -> list[Problem]:
+def order_problem(name: str, folder: Path, by_order: bool) -> list[Problem]:
+    """The warning that masks had to be paired by order, if they had."""
     if not by_order:
         return []
     message = (

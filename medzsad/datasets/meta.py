@@ -78,7 +78,7 @@ def load_meta(path: Path) -> dict[str, dict[str, list[Any]]]:
     sound = all(isinstance(part, dict) and all(isinstance(x, list) for x in part.values()) for part in splits.values())
     if not splits or not sound:
         raise ConfigError(
-            f"{path} does not list training images. Expected 'train' and 'test', each with lists of records by class."
+            f"{path} does not list images. Expected 'train' and 'test', each with lists of records by class."
         )
     return splits
 
@@ -95,7 +95,7 @@ def _meta_record(folder: Path, entry: Any, subject: str, name: str, split: str) 
         )
     mask = entry.get("mask_path") or ""
     dataset = str(entry.get("dataset_name") or "")
-    return _listed(
+    return listed_record(
         folder, (entry["img_path"], str(mask)), subject, Record(folder, None, int(label), name, split, dataset)
     )
 
@@ -140,10 +140,18 @@ def _visa_record(root: Path, row: dict[str, str | None], subject: str) -> Record
             f"{', '.join(repr(value) for value in values.values())}. Mend or remove the line.",
         )
     draft = Record(root, None, label, values["object"], values["split"], "VisA")
-    return _listed(root, (values["image"], values["mask"]), subject, draft)
+    return listed_record(root, (values["image"], values["mask"]), subject, draft)
 
 
-def _listed(folder: Path, paths: tuple[str, str], subject: str, draft: Record) -> Record | Problem:
+def listed_record(folder: Path, paths: tuple[str, str], subject: str, draft: Record) -> Record | Problem:
+    """The draft with the paths of a list's entry, relative to the folder or absolute; a mask counts if it is there.
+
+    Args:
+        folder: What relative paths count from.
+        paths: Image and mask as written, "" for none.
+        subject: The entry, as the user finds it.
+        draft: All else of the record.
+    """
     # Lists written on Windows have backslashes.
     texts = [text if Path(text).is_absolute() else text.replace("\\", "/") for text in paths]
     for text in texts:

@@ -80,7 +80,7 @@ def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
         ConfigError: A file cannot be decoded, or the side is not positive.
     """
     if side < 1:
-        raise ConfigError(f"The side of a training image must be at least 1 pixel, not {side}.")
+        raise ConfigError(f"The side of an image must be at least 1 pixel, not {side}.")
     path = record.image
     try:
         image = decode_image(path).resize((side, side), Image.Resampling.BICUBIC)
@@ -95,7 +95,7 @@ def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
     except UNREADABLE as error:
         raise ConfigError(
             f"Cannot decode {path} ({error.__class__.__name__}: {error}). Replace the file, or leave it out; "
-            "`medzsad train --check` lists all such files."
+            "checking the data first (`medzsad train --check`, for training) lists all such files."
         ) from None
     return pixels, torch.from_numpy(mask.astype(np.uint8))
 

@@ -1,4 +1,4 @@
-"""Records of auxiliary images, what is wrong with them, and the hold-out."""
+"""Records of labeled images, what is wrong with them, and the hold-out."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ FEWEST_TO_HOLD_OUT = 7
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One auxiliary image.
+    """One labeled image.
 
     Attributes:
         image: File of the image.
@@ -25,6 +25,7 @@ class Record:
         split: "train", "test", or "" where the layout has no splits.
         dataset: Name of the data set, "" if not stated.
         group: Images of one group within a class stay on one side of a hold-out; "" stands alone.
+        subject: The patient or volume it is a slice of, where the file names tell; "" where not.
     """
 
     image: Path
@@ -34,15 +35,16 @@ class Record:
     split: str
     dataset: str = ""
     group: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with training data.
+    """Something wrong with labeled data.
 
     Attributes:
         kind: Stable code in lower case, such as "missing_image".
-        severity: An "error" stands in the way of training.
+        severity: An "error" stands in the way of training or evaluation.
         subject: Path of the image relative to the root, or a class, or "." for all data.
         message: What is wrong, which value, what to do.
     """
@@ -162,7 +164,7 @@ def data_sha256(root: Path, records: Iterable[Record]) -> str:
             with path.open("rb") as file:
                 lines.append((name, hashlib.file_digest(file, "sha256").hexdigest()))
         except OSError as error:
-            raise ConfigError(f"Cannot read {path} ({error.__class__.__name__}). Check the training data.") from None
+            raise ConfigError(f"Cannot read {path} ({error.__class__.__name__}). Check the data.") from None
     total = hashlib.sha256()
     for name, digest in sorted(lines):
         total.update(f"{name}\0{digest}\n".encode())

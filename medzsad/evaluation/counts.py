@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ _LOW_BITS = 20
 _BLOCK = 1 << _LOW_BITS
 _SIGN = np.uint32(0x80000000)
 
-Unsigned = NDArray[np.uint32] | NDArray[np.uint64]
+Unsigned = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

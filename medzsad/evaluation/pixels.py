@@ -1,6 +1,6 @@
 """Figures of the pixels or voxels of one class, added image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medzsad.evaluation import binned
 from medzsad.evaluation.bootstrap import resample_weights
-from medzsad.evaluation.counts import ScoreCounts
+from medzsad.evaluation.counts import ScoreCounts, Tally
 from medzsad.evaluation.figures import PIXEL_FIGURES, Figure, figure
 from medzsad.evaluation.ranking import ranking
 from medzsad.evaluation.regions import pro_figures, region_weights
@@ -62,6 +62,20 @@ class PixelScores:
         self._regions = 0
         self._range = (float("inf"), float("-inf"))
         self._subjects: dict[str, _Subject] = {}
+
+    @property
+    def positives(self) -> int:
+        """Pixels with a lesion so far."""
+        return self._counts.positives
+
+    @property
+    def negatives(self) -> int:
+        """Pixels without one so far."""
+        return self._counts.negatives
+
+    def tallies(self) -> Iterator[Tally]:
+        """All scores so far, counted, from the highest down."""
+        return self._counts.tallies()
 
     def add(self, scores: NDArray[np.float32], truth: NDArray[np.bool_], subject: str) -> None:
         """Adds an image or volume with its mask.

@@ -122,7 +122,9 @@ def heat_picture(picture: Image.Image, score: NDArray[Any], threshold: float) ->
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def outlined_picture(picture: Image.Image, mask: NDArray[Any], width: int = 2) -> Image.Image:
+def outlined_picture(
+    picture: Image.Image, mask: NDArray[Any], width: int = 2, color: tuple[int, int, int] = OUTLINE_COLOR
+) -> Image.Image:
     """The picture with a line around the mask; the line lies outside, so that even a single voxel stays visible."""
     if not mask.any():
         return picture.copy()
@@ -131,7 +133,7 @@ def outlined_picture(picture: Image.Image, mask: NDArray[Any], width: int = 2) -
     near = ndimage.distance_transform_edt(~inside) <= width * _FINE if inside.any() else inside
     line = Image.fromarray(np.where(near & ~inside, 255, 0).astype(np.uint8))
     shown = picture.copy()
-    shown.paste(OUTLINE_COLOR, mask=line.resize(picture.size, Image.Resampling.BOX))
+    shown.paste(color, mask=line.resize(picture.size, Image.Resampling.BOX))
     return shown
 
 

@@ -79,18 +79,41 @@ def html_text(out_dir: Path, report: RunReport) -> str:
     Pictures are reduced to 150 kB each. With more than 200 cases they are linked instead of embedded, so that the
     file stays small enough to open.
     """
-    # Everything is escaped, whatever the name of the template.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("medzsad").joinpath("assets/report.html.j2").read_text(encoding="utf-8")
     embed = len(report.cases) <= MOST_EMBEDDED_CASES
     pictures = [_picture_address(out_dir, case.name, case.files, embed) for case in report.cases]
-    return environment.from_string(source).render(
+    return page(
+        "report.html.j2",
         report=report,
         manifest=report.manifest,
         model=report.manifest.model,
         cases=list(zip(report.cases, pictures, strict=True)),
         address=lambda *parts: quote("/".join(parts)),
     )
+
+
+def page(template: str, **values: Any) -> str:
+    """An HTML page of a template in the assets, everything escaped, with the style that all pages share.
+
+    Args:
+        template: File name of the template.
+        **values: What it shows; one that is missing is an error.
+    """
+    # Everything is escaped, whatever the name of the template.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    assets = resources.files("medzsad").joinpath("assets")
+    source, style = (assets.joinpath(name).read_text(encoding="utf-8") for name in (template, "report.css"))
+    return environment.from_string(source).render(style=Markup(style), **values)
+
+
+def embedded_picture(path: Path) -> Markup:
+    """The address of a picture that holds all of it, reduced to 150 kB.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Image.open(path) as picture:
+        small = _reduced_jpeg(picture.convert("RGB"))
+    return Markup("data:image/jpeg;base64,") + base64.b64encode(small).decode("ascii")
 
 
 def _lesion_cells(lesion: LesionRecord) -> tuple[Any, ...]:
@@ -123,11 +146,9 @@ def _picture_address(out_dir: Path, name: str, files: dict[str, str], embed: boo
     if not embed:
         return Markup(quote(f"{name}/{path.name}"))  # quoted: no HTML sign is left
     try:
-        with Image.open(path) as picture:
-            small = _reduced_jpeg(picture.convert("RGB"))
+        return embedded_picture(path)
     except OSError as error:
         raise OutputError(f"The picture of case {name} cannot be read back. Run the case again.") from error
-    return Markup("data:image/jpeg;base64,") + base64.b64encode(small).decode("ascii")
 
 
 def _reduced_jpeg(picture: Image.Image) -> bytes:

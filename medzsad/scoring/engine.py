@@ -52,7 +52,7 @@ def score_stack(
     image_score = np.zeros(len(stack), np.float32)
     has_spread = True
     for positions, images in stack.batches(batch_size):
-        parts = _predict(detector, images, class_name, noise, device, precision)
+        parts = score_batch(detector, images, class_name, noise, device, precision)
         done = 0
         for maps, spreads, probabilities in parts:
             at = positions[done : done + len(maps)]
@@ -65,17 +65,22 @@ def score_stack(
     return ScoreVolume(score, spread if has_spread else None, image_score, stack.tissue.copy())
 
 
-_Part = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]
+BatchScores = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]
 
 
-def _predict(
+def score_batch(
     detector: Detector,
     images: Tensor,
     class_name: str,
     noise: NoiseSource,
     device: torch.device,
     precision: Precision,
-) -> list[_Part]:
+) -> list[BatchScores]:
+    """Maps (b, size, size), their spreads if the model gives any, and image scores (b,), in consecutive parts.
+
+    Raises:
+        ScoringError: A score is no number.
+    """
     # Halving on "out of memory" gives the same numbers, since slices do not depend on their batch.
     try:
         with torch.inference_mode(), autocast(device, precision):
@@ -86,7 +91,7 @@ def _predict(
         half = len(images) // 2
         _log.warning("Out of memory with %d slices at once; going on with %d.", len(images), half)
         torch.cuda.empty_cache()
-        return _predict(detector, images[:half], class_name, noise, device, precision) + _predict(
+        return score_batch(detector, images[:half], class_name, noise, device, precision) + score_batch(
             detector, images[half:], class_name, noise, device, precision
         )
     if not (prediction.score_map.isfinite().all() and prediction.image_score.isfinite().all()):

@@ -1,13 +1,12 @@
 """What `medzsad train` can be told: the keys of configs/train_*.yaml."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from medzsad.config import UnitInterval, read_options
+from medzsad.config import UnitInterval, checked_model, read_options
 from medzsad.errors import ConfigError
 
 
@@ -140,11 +139,6 @@ class TrainConfig(_Part):
     description: str = ""
 
 
-_PARTS: dict[str, type[BaseModel]] = {
-    "data": DataOptions,
-    "cache": CacheOptions,
-    "legacy_validation": LegacyValidation,
-}
 # These say where things are, how fast it goes or when to pause; none of them changes the weights.
 _NOT_IN_RESULT: dict[str, Any] = {
     "data": {"root"},
@@ -194,26 +188,10 @@ def make_train_config(options: Mapping[str, Any], folder: Path, where: str = "op
     Raises:
         ConfigError: A key is unknown or a value is wrong.
     """
-    try:
-        config = TrainConfig.model_validate(dict(options))
-    except ValidationError as error:
-        problems = "; ".join(_sentence(e["type"], e["loc"], e["input"], e["msg"]) for e in error.errors())
-        raise ConfigError(f"{where}: {problems}") from None
+    config = checked_model(TrainConfig, options, where)
     if config.hold_out == 0 and config.legacy_validation is None:
         raise ConfigError(f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15.")
     return _with_paths(config, folder)
-
-
-def _sentence(kind: str, place: tuple[int | str, ...], given: object, message: str) -> str:
-    key = ".".join(map(str, place))
-    if kind == "missing":
-        return f"the key '{key}' is missing."
-    if kind != "extra_forbidden":
-        return f"{key} = {given!r}: {message}."
-    model = _PARTS.get(str(place[0]), TrainConfig) if len(place) > 1 else TrainConfig
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(str(place[-1]), known, n=1)
-    return f"unknown key '{key}'." + (f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}.")
 
 
 def _with_paths(config: TrainConfig, folder: Path) -> TrainConfig:

@@ -140,3 +140,53 @@ def test_text_counts_and_shows_ten_while_json_is_complete(tmp_path: Path) -> Non
     content = json.loads(data_json(data))
     assert Counter(p["kind"] for p in content["problems"]) == {"missing_image": 12}
     assert content["classes"]["metal nut"] == {"images": 26, "sound": 19, "defects": 7, "masks": 7}
+
+
+def test_an_evaluation_takes_few_one_sided_and_unmarked_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "bad/0.png")
+    write_image(tmp_path / "bad/1.png")
+    write_meta(tmp_path / "meta.json", [entry("bad/0.png", "", 1), entry("bad/1.png", "", 1)])
+    data = check_data(read_data(tmp_path), "evaluation")
+    assert _found(data) == {("missing_mask", "warning", "metal nut"), ("no_sound", "warning", "metal nut")}
+    assert without_bad(data, "evaluation").records == data.records
+
+
+def test_an_evaluation_keeps_images_with_empty_masks_and_twofold_labels_and_warns(tmp_path: Path) -> None:
+    write_mask(tmp_path / "empty.png", empty=True)
+    write_image(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    write_meta(tmp_path / "meta.json", [entry("a.png", "empty.png", 1), entry("b.png")])
+    data = check_data(read_data(tmp_path), "evaluation")
+    assert _found(data) == {
+        ("empty_mask", "warning", "a.png"),
+        ("duplicate_images", "warning", "a.png"),
+        ("duplicate_images", "warning", "b.png"),
+    }
+    assert len(without_bad(data, "evaluation").records) == 2
+
+
+def test_an_evaluation_stops_at_damaged_files_and_can_leave_them_out(tmp_path: Path) -> None:
+    entries = _good(tmp_path, 3)
+    (tmp_path / "bad/0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    write_mask(tmp_path / "mask/1.png", size=(13, 8))
+    write_meta(tmp_path / "meta.json", entries)
+    data = check_data(read_data(tmp_path), "evaluation")
+    assert _found(data) == {("unreadable_image", "error", "bad/0.png"), ("mask_size", "error", "bad/1.png")}
+    left = without_bad(data, "evaluation")
+    assert len(left.records) == 4
+    assert {p.severity for p in left.problems} == {"warning"}
+
+
+def test_an_evaluation_needs_an_abnormal_image(tmp_path: Path) -> None:
+    write_meta(tmp_path / "meta.json", _good(tmp_path, 3)[::2])
+    data = check_data(read_data(tmp_path), "evaluation")
+    assert _found(data) == {("no_defects_at_all", "error", ".")}
+
+
+def test_the_text_for_an_evaluation_does_not_speak_of_training(tmp_path: Path) -> None:
+    entries = [*_good(tmp_path, 2), entry("gone.png")]
+    write_meta(tmp_path / "meta.json", entries)
+    text = data_text(check_data(read_data(tmp_path), "evaluation"), "evaluation")
+    assert text.startswith("Evaluation data:")
+    assert "train" not in text.lower().replace(str(tmp_path).lower(), "")
+    assert "abnormal" in text.splitlines()[2]

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from medzsad.config import read_options
-from medzsad.errors import ConfigError
+from medzsad.config import checked_model, read_options
 
 
 class Stage(BaseModel):
@@ -105,11 +104,7 @@ def read_mini_config(path: Path) -> MiniConfig:
     Raises:
         ConfigError: The file cannot be read or a key or value is wrong.
     """
-    try:
-        config = MiniConfig.model_validate(read_options(path))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: {problems}.") from None
+    config = checked_model(MiniConfig, read_options(path), str(path))
     paths = {"auxiliary": config.auxiliary, "teacher": config.teacher}
     found = {key: (path.parent / value).resolve() for key, value in paths.items() if value is not None}
     return config.model_copy(update=found)

@@ -1,0 +1,44 @@
+"""`medzsad train`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from medzsad.cli.errors import reported_errors
+from medzsad.errors import ExitCode
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the weights, figures and the state.")
+@click.option("--check", is_flag=True, help="List what the training data hold and what is wrong, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --check: machine-readable.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only errors.")
+def train(config: Path, out: Path | None, check: bool, as_json: bool, quiet: bool) -> None:
+    """Learn prompts from industrial defects as CONFIG says, a YAML file such as configs/train_visa.yaml.
+
+    Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. A training that was interrupted
+    goes on where it was when it is started again. --check ends with 2 if the data have errors.
+    """
+    with reported_errors(quiet, verbose=False):
+        if out is None and not check:
+            raise click.UsageError("Missing option '-o' / '--out', the folder for the weights.")
+        from medzsad.training.config import read_train_config
+
+        options = read_train_config(config)
+        from medzsad.training.observer import training_observer
+        from medzsad.training.train import checked_data
+        from medzsad.training.train import train as train_weights
+
+        if out is None or check:
+            from medzsad.datasets.check import data_json, data_text
+
+            data = checked_data(options)
+            click.echo(data_json(data) if as_json else data_text(data), nl=False)
+            bad = any(problem.severity == "error" for problem in data.problems)
+            sys.exit(ExitCode.USAGE if bad else ExitCode.OK)
+        with training_observer(enabled=not quiet) as observer:
+            path = train_weights(options, out, observer)
+        if not quiet:
+            click.echo(f"Weights: {path}" if path else "Paused, the time is over. Start the same command to go on.")

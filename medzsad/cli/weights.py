@@ -1,0 +1,65 @@
+"""`medzsad weights`."""
+
+from pathlib import Path
+
+import click
+
+from medzsad.cli.errors import reported_errors
+
+
+@click.group()
+def weights() -> None:
+    """List, fetch, verify and import model weights. Only `fetch` uses the network."""
+
+
+@weights.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def weights_list(as_json: bool) -> None:
+    """List the weights that medzsad knows by name, and whether they are installed."""
+    with reported_errors(quiet=False, verbose=False):
+        from medzsad.inspection import weights_json, weights_text
+
+        click.echo(weights_json() if as_json else weights_text())
+
+
+@weights.command("fetch")
+@click.argument("name")
+def weights_fetch(name: str) -> None:
+    """Download the weights NAME, verify them against the pinned digest, and install them."""
+    with reported_errors(quiet=False, verbose=False):
+        from medzsad.methods.fetch import fetch_weights
+
+        click.echo(fetch_weights(name))
+
+
+@weights.command("verify")
+@click.argument("weights_name", metavar="NAME_OR_FILE")
+def weights_verify(weights_name: str) -> None:
+    """Read all of a weights file and say what it is, with its sha256."""
+    with reported_errors(quiet=False, verbose=False):
+        from medzsad.methods.fetch import verify_weights
+
+        found = verify_weights(weights_name)
+        click.echo(f"{found.path}\nsha256 {found.sha256}, {found.size_bytes:,} bytes\n{found.verdict}")
+
+
+@weights.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", default="", help="Name to install under.  [that of the published file]")
+@click.option("--stage", type=click.IntRange(1, 2), help="Training stage of the file.  [2, or as its name says]")
+def weights_import(file: Path, name: str, stage: int | None) -> None:
+    """Install weights from FILE, a .pth as Bayes-PFL's authors publish and train them."""
+    with reported_errors(quiet=False, verbose=False):
+        from medzsad.methods.fetch import import_weights
+
+        click.echo(import_weights(file, name, stage=stage))
+
+
+@weights.command("path")
+@click.argument("name")
+def weights_path(name: str) -> None:
+    """Print where the weights NAME are, or would be, installed."""
+    with reported_errors(quiet=False, verbose=False):
+        from medzsad.clip.weights import weights_path as path_of
+
+        click.echo(path_of(name))

@@ -1,0 +1,107 @@
+"""Two models on the same data: differences of their figures with paired intervals."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from medzsad.errors import ConfigError
+from medzsad.evaluation.bootstrap import interval
+from medzsad.evaluation.config import EvaluateConfig, earlier_options, make_evaluate_config
+from medzsad.evaluation.evaluate import ScoredSet, measure, scored_sets
+from medzsad.evaluation.figures import Figure
+from medzsad.evaluation.measured import Measured
+from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
+from medzsad.evaluation.protocol import find_protocol
+from medzsad.evaluation.results import DifferenceRecord, ModelComparison
+from medzsad.version import __version__
+
+Kind = Literal["pictures", "volumes"]
+
+
+def compare_evaluations(a: Path, b: Path, observer: EvaluationObserver | None = None) -> ModelComparison:
+    """The figures of two evaluations of the same data, with the differences b - a.
+
+    Both are measured anew from their kept scores. Subjects are resampled alike for both, so that what the data do to
+    both models cancels out in the intervals of the differences.
+
+    Args:
+        a: Folder of results.
+        b: Another one, of the same benchmarks under the same protocol and seed.
+        observer: Is told how it goes on.
+
+    Raises:
+        ConfigError: A folder holds no results, or the two are not of the same data, protocol and seed.
+    """
+    observer = observer or SilentEvaluation()
+    configs = [_config(folder) for folder in (a, b)]
+    for key in ("protocol", "seed"):
+        values = [getattr(config, key) for config in configs]
+        if values[0] != values[1]:
+            raise ConfigError(
+                f"{a} was evaluated with {key} {values[0]}, {b} with {values[1]}: they cannot be compared. "
+                "Evaluate both alike; --scores-from does it without the model where the resizing is the same."
+            )
+    sets = [
+        {one.data.options.called: one for one in scored_sets(config, folder, observer)}
+        for config, folder in zip(configs, (a, b), strict=True)
+    ]
+    common = [name for name in sets[0] if name in sets[1]]
+    if not common:
+        raise ConfigError(f"{a} holds {', '.join(sets[0])}, {b} holds {', '.join(sets[1])}: nothing in common.")
+    rows = []
+    for name in common:
+        observer.note(f"{name}: measuring both")
+        rows += list(_differences(name, sets[0][name], sets[1][name], configs, observer))
+    protocol = find_protocol(configs[0].protocol)
+    return ModelComparison(
+        medzsad_version=__version__,
+        a=sets[0][common[0]].model,
+        b=sets[1][common[0]].model,
+        protocol=protocol.name,
+        protocol_text=protocol.describe(),
+        seed=configs[0].seed,
+        rows=tuple(rows),
+    )
+
+
+def _config(folder: Path) -> EvaluateConfig:
+    options = earlier_options(folder)
+    source = options.get("scores_from")
+    return make_evaluate_config({**options, "scores_from": source or folder}, str(folder / "results.json"))
+
+
+def _differences(
+    name: str, a: ScoredSet, b: ScoredSet, configs: list[EvaluateConfig], observer: EvaluationObserver
+) -> Iterator[DifferenceRecord]:
+    measured = [measure(one, config, observer) for one, config in zip((a, b), configs, strict=True)]
+    if measured[0].units != measured[1].units:
+        other = set(measured[0].units) ^ set(measured[1].units)
+        told = f"{len(other)} images are in one only, first {min(other)}" if other else "their order differs"
+        raise ConfigError(f"{name}: the two evaluations are not of the same images ({told}). Evaluate both anew.")
+    first, second = (_tables(one) for one in measured)
+    for group, figures in first.items():
+        for key, figure in figures.items():
+            yield _row((name, group, a.data.kind), key, figure, second[group][key])
+
+
+def _tables(measured: Measured) -> dict[str, Mapping[str, Figure]]:
+    tables = {one.record.name: one.figures for one in measured.classes}
+    return {**tables, "mean": measured.mean} if len(tables) > 1 else tables
+
+
+def _row(names: tuple[str, str, Kind], key: str, a: Figure, b: Figure) -> DifferenceRecord:
+    difference = None if a.value is None or b.value is None else b.value - a.value
+    ends = interval(b.resamples - a.resamples) if a.resamples.size and b.resamples.size else None
+    low, high = ends if ends is not None and difference is not None else (None, None)
+    return DifferenceRecord(
+        benchmark=names[0],
+        name=names[1],
+        kind=names[2],
+        figure=key,
+        a=a.value,
+        b=b.value,
+        difference=difference,
+        low=low,
+        high=high,
+        reason=a.reason or b.reason,
+    )

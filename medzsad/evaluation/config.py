@@ -1,0 +1,160 @@
+"""What `medzsad evaluate` can be told: its flags and the keys of configs/evaluate_*.yaml."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medzsad.config import Modality, PathText, Precision, UnitInterval, checked_model, read_options
+from medzsad.errors import ConfigError
+from medzsad.evaluation.results import EvaluationRecord
+
+ProtocolName = Literal["plain", "bayes-pfl", "cops", "anomalyclip", "april-gan"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BenchmarkOptions(_Part):
+    """One benchmark to evaluate.
+
+    Attributes:
+        benchmark: A name of `medzsad evaluate --benchmark list`.
+        data: Its folder; a relative path counts from the configuration file. None for generated sets, and with
+            `scores_from` for the folder that the scores were made of.
+        name: What it is called in the results; None takes the benchmark's name. Needed to evaluate two copies of one
+            benchmark at once.
+        class_name: Word for the organ in the prompts; None takes that of the benchmark.
+        modality: Of volumes, such as CT; None takes that of the benchmark or the file.
+        lesion_values: Values of the labels of volumes that are lesions; None takes those of the benchmark.
+        frame: Frame of 4D volumes: its index or, for msd, the name of its modality.
+    """
+
+    benchmark: str
+    data: Path | None = None
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    class_name: str | None = None
+    modality: Modality | None = None
+    lesion_values: tuple[int, ...] | None = None
+    frame: int | str | None = None
+
+    @property
+    def called(self) -> str:
+        """The name in the results."""
+        return self.name or self.benchmark
+
+
+class EvaluateConfig(_Part):
+    """Options of `medzsad evaluate`; the resolved values are written into results.json.
+
+    Attributes:
+        benchmarks: What is evaluated.
+        weights: Name of installed weights, or a weights file.
+        clip_weights: CLIP tower for weights that do not bring their own.
+        samples: Prompt samples per image; None takes the number stored with the weights.
+        seed: Of the prompt samples and of the resamples.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: Arithmetic of the model.
+        batch_size: Images scored at once; changes no figure.
+        protocol: How figures of pictures are taken; volumes are always scored as `medzsad run` does.
+        threshold: For Dice and lesions; None takes that of the weights.
+        skip_bad: Leave out what the check of the data finds wrong, instead of ending.
+        tolerance: Largest accepted difference from the published figures of the method, in points of per cent.
+        scores_from: Results of an earlier evaluation whose kept scores are measured again, without the model.
+    """
+
+    benchmarks: tuple[BenchmarkOptions, ...] = Field(min_length=1)
+    weights: PathText = "medzsad-mini"
+    clip_weights: PathText | None = None
+    samples: int | None = Field(default=None, ge=1, le=1000)
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+    precision: Precision = "float32"
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    protocol: ProtocolName = "plain"
+    threshold: UnitInterval | None = None
+    skip_bad: bool = False
+    tolerance: float | None = Field(default=None, ge=0)
+    scores_from: Path | None = None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "EvaluateConfig":
+        names = [one.called for one in self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands there twice; give each a 'name' of its own")
+        return self
+
+
+def make_evaluate_config(options: Mapping[str, Any], where: str, folder: Path | None = None) -> EvaluateConfig:
+    """A checked configuration from plain values.
+
+    Args:
+        options: Keys of `EvaluateConfig`.
+        where: For messages.
+        folder: What relative paths count from; None leaves them as they are.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest known one is named) or a value is out of range.
+    """
+    config = checked_model(EvaluateConfig, options, where)
+    return config if folder is None else _placed(config, folder)
+
+
+def read_evaluate_config(path: Path, flags: Mapping[str, Any]) -> EvaluateConfig:
+    """The configuration of a YAML file, flags over its keys.
+
+    Raises:
+        ConfigError: The file cannot be read, a key is unknown or a value is out of range.
+    """
+    options = read_options(path)
+    # Paths in the file count from the file, those of flags from where the command is given.
+    config = make_evaluate_config(options, str(path), path.parent)
+    if not flags:
+        return config
+    return make_evaluate_config({**config.model_dump(), **flags}, f"{path} with the given options")
+
+
+def earlier_options(results: Path) -> dict[str, Any]:
+    """The options of an earlier evaluation.
+
+    Args:
+        results: Folder of its results.
+
+    Raises:
+        ConfigError: The folder holds no results.
+    """
+    try:
+        text = (results / "results.json").read_text(encoding="utf-8")
+        return EvaluationRecord.model_validate_json(text).options
+    except (OSError, ValidationError) as error:
+        raise ConfigError(
+            f"{results} holds no results of an evaluation ({error.__class__.__name__}). Name its folder, or evaluate "
+            "there first."
+        ) from None
+
+
+def earlier_benchmarks(results: Path, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The benchmarks of an earlier evaluation, as options.
+
+    Args:
+        results: Folder of its results.
+        changes: Options that replace those of its only benchmark.
+
+    Raises:
+        ConfigError: The folder holds no results, or changes are asked for and there are several benchmarks.
+    """
+    benchmarks: list[dict[str, Any]] = earlier_options(results)["benchmarks"]
+    if changes and len(benchmarks) > 1:
+        raise ConfigError(f"{results} holds {len(benchmarks)} benchmarks; name the one meant with --benchmark.")
+    return [{**one, **changes} for one in benchmarks]
+
+
+def _placed(config: EvaluateConfig, folder: Path) -> EvaluateConfig:
+    placed = [
+        one if one.data is None else one.model_copy(update={"data": folder / one.data}) for one in config.benchmarks
+    ]
+    source = None if config.scores_from is None else folder / config.scores_from
+    return config.model_copy(update={"benchmarks": tuple(placed), "scores_from": source})

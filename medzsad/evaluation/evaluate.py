@@ -1,0 +1,231 @@
+"""`medzsad evaluate`: data checked, scored, measured, and set beside what others published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medzsad.datasets.records import Problem, relative_name
+from medzsad.errors import ConfigError
+from medzsad.evaluation.checked_sets import CheckedSet, checked_sets
+from medzsad.evaluation.config import EvaluateConfig
+from medzsad.evaluation.examples import write_examples
+from medzsad.evaluation.kept import KeptScores
+from medzsad.evaluation.measured import Measured, MeasureOrder
+from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
+from medzsad.evaluation.picture_set import measure_pictures
+from medzsad.evaluation.plots import write_plots
+from medzsad.evaluation.protocol import Protocol, find_protocol
+from medzsad.evaluation.published_rows import published_rows
+from medzsad.evaluation.report import write_evaluation_report
+from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, figure_records
+from medzsad.evaluation.score_pictures import score_pictures
+from medzsad.evaluation.scorer import Scorer
+from medzsad.evaluation.volume_set import measure_volumes
+from medzsad.evaluation.volumes import SetScores, score_volumes
+from medzsad.methods.base import Detector
+from medzsad.output.lock import only_run
+from medzsad.output.schema import ModelRecord, plain_value
+from medzsad.pipeline import load_detector
+from medzsad.version import __version__
+from medzsad.volume.threshold import resolve_threshold
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSet:
+    """A benchmark with its kept scores.
+
+    Attributes:
+        data: What was scored.
+        kept: The scores.
+        refused: Volumes that the reader refused; left out.
+    """
+
+    data: CheckedSet
+    kept: KeptScores
+    refused: tuple[Problem, ...] = ()
+
+    @property
+    def model(self) -> ModelRecord:
+        """The model of the scores."""
+        return ModelRecord.model_validate(self.kept.key["model"])
+
+
+def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | None = None) -> EvaluationRecord:
+    """The figures of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
+
+    Interrupted, the same call goes on where it was.
+
+    Args:
+        config: What is evaluated, with what.
+        out: Folder for the results.
+        observer: Is told how it goes on.
+
+    Raises:
+        ConfigError: The data are missing or bad, or the folder holds scores of another model.
+        WeightsError: The weights are missing or damaged.
+        ScoringError: The model gave a score that is no number.
+        OutputError: The folder cannot be written.
+    """
+    observer = observer or SilentEvaluation()
+    with only_run(out):
+        sets = scored_sets(config, out, observer)
+        protocol = find_protocol(config.protocol)
+        model = sets[0].model
+        threshold, provenance = known_threshold(config, model)
+        benchmarks, pictures = [], {}
+        for one in sets:
+            name = one.data.options.called
+            observer.note(f"{name}: measuring")
+            measured = measure(one, config, observer)
+            pictures[name] = _write_pictures(out, one.data, measured)
+            benchmarks.append(_benchmark_record(one, measured, protocol))
+        record = EvaluationRecord(
+            medzsad_version=__version__,
+            model=model,
+            protocol=protocol.name,
+            protocol_text=protocol.describe(),
+            threshold=threshold,
+            threshold_provenance=provenance,
+            seed=config.seed,
+            options=plain_value(config.model_dump(mode="json")),
+            benchmarks=tuple(benchmarks),
+        )
+        write_evaluation_report(out, record, pictures)
+    return record
+
+
+def scored_sets(config: EvaluateConfig, out: Path, observer: EvaluationObserver) -> list[ScoredSet]:
+    """All benchmarks with kept scores, those of `scores_from` or new ones.
+
+    Args:
+        config: What is evaluated, with what.
+        out: Folder for the results.
+        observer: Is told how it goes on.
+
+    Raises:
+        ConfigError: As `evaluate`.
+    """
+    protocol = find_protocol(config.protocol)
+    source = config.scores_from
+    data = checked_sets(config.benchmarks, out if source is None else source, config.skip_bad, observer)
+    if source is not None:
+        return [_earlier(one, source, protocol) for one in data]
+    detector = load_detector(
+        config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
+    )
+    return [_scored(one, detector, config, out, protocol, observer) for one in data]
+
+
+def _earlier(data: CheckedSet, source: Path, protocol: Protocol) -> ScoredSet:
+    kept = KeptScores(source / data.options.called, None)
+    if data.pictures is not None and kept.key.get("resize") != protocol.resize:
+        raise ConfigError(
+            f"The scores in {kept.folder} were made with resize {kept.key.get('resize')}, the protocol {protocol.name} "
+            f"needs {protocol.resize}. Evaluate again with the model and --protocol {protocol.name}."
+        )
+    if data.volumes is None:
+        return ScoredSet(data, kept)
+    # What the reader refused then has no score; it is left out again, and said again.
+    refused = tuple(
+        Problem("refused", "warning", name, "Left out. It has no kept score.")
+        for record in data.volumes.records
+        if kept.find(name := relative_name(data.volumes.root, record.image), record.image) is None
+    )
+    return ScoredSet(data, kept, refused)
+
+
+def _scored(
+    data: CheckedSet,
+    detector: Detector,
+    config: EvaluateConfig,
+    out: Path,
+    protocol: Protocol,
+    observer: EvaluationObserver,
+) -> ScoredSet:
+    scorer = Scorer(detector, data.word, config.seed, config.precision, config.batch_size)
+    name = data.options.called
+    observer.note(f"{name}: scoring with {detector.info.name}")
+    kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
+    if data.pictures is not None:
+        score_pictures(data.pictures, scorer, protocol, kept, observer)
+        return ScoredSet(data, kept)
+    assert data.volumes is not None
+    problems = score_volumes(data.volumes.root, data.volumes.records, scorer, data.modality, kept, observer)
+    if problems and not config.skip_bad:
+        told = "\n  ".join(f"{problem.subject}: {problem.message}" for problem in problems)
+        raise ConfigError(
+            f"{name}: {len(problems)} volumes cannot be scored:\n  {told}\nMend them, or leave them out with "
+            "--skip-bad; the scores of the others are kept."
+        )
+    return ScoredSet(data, kept, tuple(problems))
+
+
+def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver) -> Measured:
+    """The figures of a benchmark from its kept scores.
+
+    Args:
+        one: The benchmark.
+        config: Protocol, threshold and seed.
+        observer: Is told how it goes on.
+    """
+    data = one.data
+    order = MeasureOrder(
+        title=data.benchmark.title,
+        protocol=find_protocol(config.protocol),
+        threshold=known_threshold(config, one.model)[0],
+        seed=config.seed,
+        classification=data.benchmark.image_score == "classification",
+    )
+    if data.pictures is not None:
+        return measure_pictures(data.pictures, one.kept, order, observer)
+    assert data.volumes is not None
+    refused = {problem.subject for problem in one.refused}
+    root = data.volumes.root
+    records = tuple(r for r in data.volumes.records if relative_name(root, r.image) not in refused)
+    if not records:
+        raise ConfigError(f"{data.options.called}: no volume was scored.")
+    return measure_volumes(data.word, SetScores(root, records, one.kept), order, observer)
+
+
+def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float | None, str]:
+    """The threshold for Dice and lesions with who chose it; None where neither user nor weights give one.
+
+    Args:
+        config: May override it.
+        model: Whose weights may hold one.
+    """
+    if config.threshold is None and model.threshold is None:
+        return None, "none is known"
+    return resolve_threshold(config.threshold, model.threshold, model.threshold_provenance)
+
+
+def _benchmark_record(one: ScoredSet, measured: Measured, protocol: Protocol) -> BenchmarkRecord:
+    data = one.data
+    mean = figure_records(measured.mean)
+    problems: Sequence[Problem] = (*data.problems, *one.refused)
+    return BenchmarkRecord(
+        name=data.options.called,
+        title=data.benchmark.title,
+        kind=data.kind,
+        classes=tuple(part.record for part in measured.classes),
+        mean=mean,
+        problems=tuple(
+            ProblemRecord(kind=p.kind, severity=p.severity, subject=p.subject, message=p.message) for p in problems
+        ),
+        left_out=data.left_out + len(one.refused),
+        published=published_rows(data.benchmark.name, mean, protocol.name),
+    )
+
+
+def _write_pictures(out: Path, data: CheckedSet, measured: Measured) -> dict[str, Path]:
+    folder = out / data.options.called
+    folder.mkdir(exist_ok=True)  # with scores of an earlier evaluation nothing has been written there yet
+    found = {"Curves and scores": folder / "curves.png"}
+    unit = "image" if data.kind == "pictures" else "volume"
+    write_plots(found["Curves and scores"], measured.drawing(data.benchmark.title, unit))
+    for number, part in enumerate(measured.classes):
+        if part.examples:
+            words = f"Examples of {part.record.name}" if len(measured.classes) > 1 else "Examples"
+            found[words] = folder / f"examples_{number}.png"
+            write_examples(found[words], part.examples)
+    return found

@@ -1,0 +1,126 @@
+"""Best, median and worst cases of a benchmark as one picture."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from medzsad.output.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font
+from medzsad.output.panels import OUTLINE_COLOR, heat_picture, outlined_picture
+from medzsad.output.paths import write_bytes_atomic
+
+REFERENCE_COLOR = (255, 170, 0)
+_PANEL, _CAPTION, _HEADING, _FOOT = 230, 26, 40, 46
+_UNKNOWN_THRESHOLD = 0.5  # the score of the middle color where no threshold is known
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One case.
+
+    Attributes:
+        caption: What stands above it.
+        image: (H, W) or (H, W, 3) uint8.
+        score: (H, W) float32 in [0, 1].
+        mask: (H, W) the reference; None where there is no pixel label.
+        threshold: Score from which a pixel is marked; None if none is known.
+    """
+
+    caption: str
+    image: NDArray[np.uint8]
+    score: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+    threshold: float | None
+
+
+def choose_examples(values: Sequence[float], count: int = 3) -> dict[str, list[int]]:
+    """Places of the best, the median and the worst values, each place once.
+
+    Args:
+        values: Higher is better.
+        count: Most places of each group.
+    """
+    order = [int(place) for place in np.argsort(-np.asarray(values, np.float64), kind="stable")]
+    best = order[:count]
+    worst = [place for place in order[::-1][:count] if place not in best]
+    left = [place for place in order if place not in best and place not in worst]
+    middle = max(0, (len(left) - count) // 2)
+    groups = {"best": best, "median": left[middle : middle + count], "worst": worst}
+    return {name: places for name, places in groups.items() if places}
+
+
+def write_examples(path: Path, groups: Mapping[str, Sequence[Example]]) -> None:
+    """Writes a PNG, whole or not at all: a row per case with image, score and outlines of reference and detection.
+
+    Args:
+        path: Where to; its folder must be there.
+        groups: Cases by the heading that stands over them, at least one.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = io.BytesIO()
+    _sheet(groups).save(content, format="PNG")
+    write_bytes_atomic(path, content.getvalue())
+
+
+def _sheet(groups: Mapping[str, Sequence[Example]]) -> Image.Image:
+    """Groups side by side, cases below each other."""
+    width = 3 * _PANEL + 2 * GAP
+    most = max(len(group) for group in groups.values())
+    rows = [max(_shown_size(group[n].image)[1] for group in groups.values() if n < len(group)) for n in range(most)]
+    size = (
+        2 * MARGIN + len(groups) * width + (len(groups) - 1) * MARGIN,
+        _HEADING + sum(rows) + most * (_CAPTION + GAP) + _FOOT,
+    )
+    sheet = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for column, (heading, group) in enumerate(groups.items()):
+        left, top = MARGIN + column * (width + MARGIN), _HEADING
+        draw.text((left, _HEADING - 12), heading, font=font(18), fill=TEXT, anchor="ls")
+        for height, example in zip(rows, group, strict=False):
+            caption = _shortened(draw, example.caption, width)
+            draw.text((left, top + _CAPTION - 8), caption, font=font(13), fill=TEXT, anchor="ls")
+            for place, panel in enumerate(_panels(example)):
+                sheet.paste(panel, (left + place * (_PANEL + GAP), top + _CAPTION))
+            top += height + _CAPTION + GAP
+    _draw_foot(draw, size)
+    return sheet
+
+
+def _shown_size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    scale = _PANEL / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _panels(example: Example) -> tuple[Image.Image, Image.Image, Image.Image]:
+    picture = Image.fromarray(example.image).convert("RGB").resize(_shown_size(example.image), Image.Resampling.BICUBIC)
+    threshold = _UNKNOWN_THRESHOLD if example.threshold is None else example.threshold
+    outlined = picture
+    if example.threshold is not None:
+        outlined = outlined_picture(outlined, example.score >= np.float32(example.threshold))
+    if example.mask is not None:
+        outlined = outlined_picture(outlined, example.mask, color=REFERENCE_COLOR)
+    return picture, heat_picture(picture, example.score, threshold), outlined
+
+
+def _shortened(draw: ImageDraw.ImageDraw, text: str, room: float) -> str:
+    """The text without its beginning, if it is too long: the file name and the figure stand at its end."""
+    if draw.textlength(text, font=font(13)) <= room:
+        return text
+    while text and draw.textlength("…" + text, font=font(13)) > room:
+        text = text[1:]
+    return "…" + text
+
+
+def _draw_foot(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    x, y = MARGIN, size[1] - 20
+    for color, words in ((REFERENCE_COLOR, "reference"), (OUTLINE_COLOR, "marked at the threshold")):
+        draw.line([(x, y), (x + 22, y)], fill=color, width=3)
+        draw.text((x + 30, y), words, font=font(13), fill=QUIET, anchor="lm")
+        x += 50 + round(draw.textlength(words, font=font(13)))

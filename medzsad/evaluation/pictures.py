@@ -1,0 +1,170 @@
+"""Figures of one class of pictures from kept scores."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
+from medzsad.datasets.records import Record, relative_name
+from medzsad.errors import ConfigError
+from medzsad.evaluation.counts import array_tallies
+from medzsad.evaluation.figures import PIXEL_FIGURES, Figure
+from medzsad.evaluation.images import grouped, image_figures
+from medzsad.evaluation.kept import KeptScores
+from medzsad.evaluation.observer import EvaluationObserver
+from medzsad.evaluation.pixels import PixelScores, bin_edges
+from medzsad.evaluation.protocol import Protocol, RawScore, compared_map, compared_mask, image_scores
+from medzsad.evaluation.ranking import ranking
+
+_THREADS = 2
+_AT_ONCE = 16  # maps in memory
+_EDGES_FROM = 32  # maps of which the bins of the resamples are taken
+_JUDGED_PIXELS = 20_000  # of an image, to tell good from bad examples
+
+Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """One class of a set of pictures with its kept scores.
+
+    Attributes:
+        root: Of the data.
+        records: Of the class.
+        kept: Their scores.
+        protocol: How figures are taken.
+        classification: Whether Bayes-PFL's rule takes the probability alone for this set.
+    """
+
+    root: Path
+    records: tuple[Record, ...]
+    kept: KeptScores
+    protocol: Protocol
+    classification: bool
+
+    def name(self, record: Record) -> str:
+        """The name under which a record's score is kept."""
+        return relative_name(self.root, record.image)
+
+    def raw(self) -> list[RawScore]:
+        """The raw score of each record.
+
+        Raises:
+            ConfigError: One is missing.
+        """
+        found = [self.kept.find(self.name(record), record.image) for record in self.records]
+        missing = [self.name(record) for record, one in zip(self.records, found, strict=True) if one is None]
+        if missing:
+            raise ConfigError(
+                f"{self.kept.folder} has no score of {len(missing)} images, first {missing[0]}, or they changed since. "
+                "Evaluate again with the model."
+            )
+        return [one for one in found if one is not None]
+
+    def image_scores(self) -> list[float]:
+        """The score of each image under the protocol."""
+        return image_scores(self.protocol, self.raw(), classification=self.classification)
+
+    def with_pixels(self) -> tuple[Record, ...]:
+        """Records that say of each pixel what it is; none if the class has no mask at all."""
+        if not any(record.mask is not None for record in self.records if record.label):
+            return ()
+        return tuple(record for record in self.records if not record.label or record.mask is not None)
+
+    def pixels(self, record: Record) -> Pixels:
+        """Map and mask of a record on the grid where they are compared.
+
+        Raises:
+            ConfigError: Its files can no longer be decoded.
+        """
+        score_map = self.kept.read_map(self.name(record))
+        try:
+            if record.label and record.mask is not None:
+                mask = decode_mask(record.mask)
+            else:
+                mask = np.zeros(decode_image(record.image).size[::-1], bool)
+        except UNREADABLE as error:
+            raise ConfigError(f"Cannot decode {record.mask or record.image} ({error.__class__.__name__}).") from None
+        scores = compared_map(self.protocol, score_map, (mask.shape[0], mask.shape[1]))
+        return scores, compared_mask(self.protocol, mask, len(score_map))
+
+
+def class_image_figures(scores: ClassScores, seed: int) -> dict[str, Figure]:
+    """Image AUROC, AP and F1-max of a class.
+
+    Args:
+        scores: Of the class.
+        seed: Of the resamples.
+    """
+    labels = [record.label for record in scores.records]
+    return image_figures(scores.image_scores(), labels, [record.subject for record in scores.records], seed)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPixels:
+    """What the pixels of a class gave.
+
+    Attributes:
+        figures: All `PIXEL_FIGURES`.
+        scores: For curves; None if there are no pixel labels.
+        judged: Abnormal records with a mask by how well their lesion is told apart (AUROC of the image's pixels).
+    """
+
+    figures: dict[str, Figure]
+    scores: PixelScores | None
+    judged: dict[Record, float]
+
+
+def class_pixel_figures(
+    scores: ClassScores, threshold: float | None, seed: int, observer: EvaluationObserver
+) -> ClassPixels:
+    """Pixel figures of a class, one map in memory after the other.
+
+    Args:
+        scores: Of the class.
+        threshold: For Dice; None where none is known.
+        seed: Of the resamples.
+        observer: Is told how it goes on.
+    """
+    records = scores.with_pixels()
+    if not records:
+        reason = "the class has no pixel labels"
+        return ClassPixels({name: Figure(None, reason=reason) for name in PIXEL_FIGURES}, None, {})
+    units = grouped([record.subject for record in records])
+    judged: dict[Record, float] = {}
+    with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
+        sample = list(pool.map(scores.pixels, _spread(records)))
+        pixels = PixelScores(bin_edges([one[0] for one in sample], [one[1] for one in sample]), threshold)
+        del sample
+        for place, (score_map, mask) in enumerate(_in_turn(scores, records, pool)):
+            pixels.add(score_map, mask, units[place])
+            if mask.any() and not mask.all():
+                judged[records[place]] = _told_apart(score_map, mask)
+            observer.step("measuring", place + 1, len(records))
+    return ClassPixels(pixels.figures(seed), pixels, judged)
+
+
+def _in_turn(scores: ClassScores, records: Sequence[Record], pool: ThreadPoolExecutor) -> Iterator[Pixels]:
+    for start in range(0, len(records), _AT_ONCE):
+        yield from pool.map(scores.pixels, records[start : start + _AT_ONCE])
+
+
+def _spread(records: Sequence[Record]) -> list[Record]:
+    """A few records, evenly spread, half of them with a lesion where there are enough."""
+    chosen = []
+    for label in (0, 1):
+        part = [record for record in records if record.label == label]
+        count = min(len(part), _EDGES_FROM // 2)
+        chosen += [part[int(place)] for place in np.linspace(0, len(part) - 1, count)]
+    return chosen
+
+
+def _told_apart(scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    inside, outside = (np.flatnonzero(part.ravel()) for part in (mask, ~mask))
+    places = np.concatenate([part[:: max(1, len(part) // _JUDGED_PIXELS)] for part in (inside, outside)])
+    truth = mask.ravel()[places]
+    return ranking(array_tallies(scores.ravel()[places], truth), float(truth.sum())).auroc

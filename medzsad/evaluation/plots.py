@@ -1,0 +1,144 @@
+"""ROC and precision-recall curves and the distribution of image scores of one benchmark, as one figure."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from medzsad.evaluation.curves import Curves
+from medzsad.output.paths import write_bytes_atomic
+
+# Okabe and Ito's colors, told apart with every kind of color blindness.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.")
+_MOST_NAMED = 8  # classes in a legend
+_PANEL_INCHES, _DPI = 5.2, 100
+_BINS = 40
+
+Scores = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkDrawing:
+    """What is drawn of a benchmark.
+
+    Attributes:
+        title: Of the benchmark.
+        image_scores: By class: scores, and labels of 0 and 1.
+        pixel: By class; classes without pixel labels are missing.
+        image: By class; classes of one label only are missing.
+        unit: What has one score: "image" or "volume".
+    """
+
+    title: str
+    image_scores: Mapping[str, Scores]
+    pixel: Mapping[str, Curves]
+    image: Mapping[str, Curves]
+    unit: str = "image"
+
+    @property
+    def points(self) -> str:
+        """What has one score inside of a unit."""
+        return "voxel" if self.unit == "volume" else "pixel"
+
+
+def write_plots(path: Path, drawn: BenchmarkDrawing) -> None:
+    """Writes the figure as PNG, whole or not at all; panels without data are left out.
+
+    Args:
+        path: Where to; its folder must be there.
+        drawn: What to draw.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    panels = _panels(drawn)
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(
+        figsize=(_PANEL_INCHES * columns, 0.5 + (_PANEL_INCHES - 0.6) * rows), dpi=_DPI, layout="constrained"
+    )
+    canvas = FigureCanvasAgg(figure)
+    figure.suptitle(drawn.title, fontsize=14, fontweight="bold")
+    for number, panel in enumerate(panels):
+        panel(figure.add_subplot(rows, columns, number + 1))
+    content = io.BytesIO()
+    canvas.print_png(content, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    write_bytes_atomic(path, content.getvalue())
+
+
+def _panels(drawn: BenchmarkDrawing) -> list[Callable[[Axes], None]]:
+    panels: list[Callable[[Axes], None]] = []
+    for curves, name in ((drawn.image, drawn.unit), (drawn.pixel, drawn.points)):
+        if curves:
+            panels.append(lambda axes, c=curves, n=name: _draw_roc(axes, c, f"{n} ROC"))  # type: ignore[misc]
+            panels.append(lambda axes, c=curves, n=name: _draw_pr(axes, c, f"{n} precision and recall"))  # type: ignore[misc]
+    panels.append(lambda axes: _draw_scores(axes, drawn))
+    return panels
+
+
+def _draw_roc(axes: Axes, curves: Mapping[str, Curves], title: str) -> None:
+    for number, (name, one) in enumerate(curves.items()):
+        axes.plot(one.roc[:, 0], one.roc[:, 1], label=_named(name, number), **_look(number))
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
+    _dress(axes, title, "false positive rate", "true positive rate", len(curves))
+
+
+def _draw_pr(axes: Axes, curves: Mapping[str, Curves], title: str) -> None:
+    for number, (name, one) in enumerate(curves.items()):
+        axes.plot(one.pr[:, 0], one.pr[:, 1], label=_named(name, number), **_look(number))
+        if len(curves) <= 2:
+            # The precision of a detector that knows nothing.
+            axes.axhline(one.base_rate, color=_look(number)["color"], linewidth=1, linestyle=(0, (4, 3)))
+    _dress(axes, title, "recall", "precision", len(curves))
+
+
+def _draw_scores(axes: Axes, drawn: BenchmarkDrawing) -> None:
+    scores = np.concatenate([part[0] for part in drawn.image_scores.values()])
+    labels = np.concatenate([part[1] for part in drawn.image_scores.values()]) > 0
+    low, high = float(scores.min()), float(scores.max())
+    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    for part, name, color in ((~labels, "normal", COLORS[0]), (labels, "with a lesion", COLORS[1])):
+        if part.any():
+            share = np.full(int(part.sum()), 1 / part.sum())
+            axes.hist(
+                scores[part], bins=edges.tolist(), weights=share, color=color, alpha=0.55,
+                label=f"{name} ({part.sum()})",
+            )  # fmt: skip
+    _dress(axes, f"{drawn.unit} scores", "score", f"share of the {drawn.unit}s", 2)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.autoscale(axis="y")
+
+
+def _named(name: str, number: int) -> str:
+    # matplotlib leaves labels that begin with "_" out of the legend.
+    return name.lstrip("_") if number < _MOST_NAMED else f"_{name}"
+
+
+def _look(number: int) -> dict[str, Any]:
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "linestyle": _STYLES[number // len(COLORS) % len(_STYLES)],
+        "linewidth": 1.8,
+    }
+
+
+def _dress(axes: Axes, title: str, x_label: str, y_label: str, entries: int) -> None:
+    more = f" (the first {_MOST_NAMED} of {entries} classes named)" if entries > _MOST_NAMED else ""
+    axes.set_title(title + more, loc="left", fontsize=11)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.03)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(fontsize=9, framealpha=0.85, loc="best")

@@ -1,0 +1,111 @@
+"""The published figures that ours are set beside: assets/published.yaml."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medzsad.errors import ConfigError
+
+Metric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
+PerCent = Annotated[float, Field(gt=0, le=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """One figure of one method on one benchmark, as one source gives it.
+
+    Attributes:
+        benchmark: Name as in the catalog of benchmarks; sets that are not in it, such as mvtec, have names too.
+        metric: One of Metric.
+        method: Name of the method.
+        value: In per cent.
+        source: Where it stands, spelled out.
+        note: What to know before comparing; "" for nothing.
+        table: Section of METHODS that it comes from.
+    """
+
+    benchmark: str
+    metric: Metric
+    method: str
+    value: float
+    source: str
+    note: str
+    table: str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Table(_Part):
+    table: str
+    source: str
+    metrics: tuple[Metric, ...]
+    note: str = ""
+    values: dict[str, dict[str, tuple[PerCent | None, ...]]]
+
+    @model_validator(mode="after")
+    def _as_many_values_as_metrics(self) -> "_Table":
+        for method, sets in self.values.items():
+            for benchmark, values in sets.items():
+                if len(values) != len(self.metrics):
+                    raise ValueError(
+                        f"{method} on {benchmark} has {len(values)} values for {len(self.metrics)} metrics"
+                    )
+        return self
+
+
+class _Published(_Part):
+    sources: dict[str, str]
+    tables: tuple[_Table, ...]
+
+    @model_validator(mode="after")
+    def _sources_are_spelled_out(self) -> "_Published":
+        if unknown := {table.source for table in self.tables} - set(self.sources):
+            raise ValueError(f"sources that are not spelled out: {', '.join(sorted(unknown))}")
+        return self
+
+
+def published_figures(
+    benchmark: str, metric: str | None = None, method: str | None = None
+) -> tuple[PublishedFigure, ...]:
+    """The figures on a benchmark, in the order of METHODS; several where sources disagree, none where none were found.
+
+    Args:
+        benchmark: Its name.
+        metric: Only this one.
+        method: Only this one; upper and lower case do not count.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    if metric is not None and metric not in get_args(Metric):
+        raise ConfigError(f"No figures of a metric {metric!r} are published. Known are {', '.join(get_args(Metric))}.")
+    return tuple(
+        figure
+        for figure in all_published_figures()
+        if figure.benchmark == benchmark
+        and metric in (None, figure.metric)
+        and (method is None or figure.method.lower() == method.lower())
+    )
+
+
+@cache
+def all_published_figures() -> tuple[PublishedFigure, ...]:
+    """Every published figure that is known, in the order of METHODS."""
+    text = files("medzsad").joinpath("assets/published.yaml").read_text(encoding="utf-8")
+    published = _Published.model_validate(yaml.safe_load(text))
+    return tuple(figure for table in published.tables for figure in _figures(table, published.sources[table.source]))
+
+
+def _figures(table: _Table, source: str) -> Iterator[PublishedFigure]:
+    for method, sets in table.values.items():
+        for benchmark, values in sets.items():
+            for metric, value in zip(table.metrics, values, strict=True):
+                if value is not None:
+                    yield PublishedFigure(benchmark, metric, method, value, source, table.note, table.table)

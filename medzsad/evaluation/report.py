@@ -1,0 +1,123 @@
+"""results.json for programs, results.csv for tables, report.html for eyes; likewise for comparisons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from pydantic.json_schema import models_json_schema
+
+from medzsad.errors import OutputError
+from medzsad.evaluation.results import SCHEMA_VERSION, BenchmarkRecord, EvaluationRecord, ModelComparison
+from medzsad.evaluation.tables import (
+    comparison_csv,
+    counts_text,
+    difference_rows,
+    figure_name,
+    figure_text,
+    groups,
+    published_rows,
+    results_csv,
+)
+from medzsad.output.paths import write_text_atomic
+from medzsad.output.report import embedded_picture, page
+from medzsad.output.schema import json_text
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One benchmark as the page shows it."""
+
+    record: BenchmarkRecord
+    counts: str
+    groups: list[str]
+    rows: list[tuple[str, list[str]]]
+    published: list[tuple[str, ...]]
+    pictures: list[tuple[str, Markup]]
+
+
+def write_evaluation_report(out: Path, record: EvaluationRecord, pictures: Mapping[str, Mapping[str, Path]]) -> None:
+    """Writes results.json, results.csv and report.html, each of them whole or not at all.
+
+    Args:
+        out: Folder for them; it is there.
+        record: What was found.
+        pictures: By benchmark and title.
+
+    Raises:
+        OutputError: A file cannot be written, or a picture not be read.
+    """
+    write_text_atomic(out / "results.json", json_text(record))
+    write_text_atomic(out / "results.csv", results_csv(record))
+    write_text_atomic(out / "report.html", evaluation_html(record, pictures))
+
+
+def evaluation_html(record: EvaluationRecord, pictures: Mapping[str, Mapping[str, Path]]) -> str:
+    """The report as one HTML file with all styles and pictures inside; no scripts.
+
+    Args:
+        record: What was found.
+        pictures: By benchmark and title.
+
+    Raises:
+        OutputError: A picture cannot be read.
+    """
+    parts = [_part(one, pictures.get(one.name, {})) for one in record.benchmarks]
+    return page("evaluation.html.j2", record=record, parts=parts)
+
+
+def write_comparison_report(out: Path, comparison: ModelComparison) -> None:
+    """Writes comparison.json, comparison.csv and comparison.html, each of them whole or not at all.
+
+    Args:
+        out: Folder for them, made if it is not there.
+        comparison: Of two models.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}. Choose another output folder.") from error
+    html = page("comparison.html.j2", comparison=comparison, rows=difference_rows(comparison))
+    write_text_atomic(out / "comparison.json", json_text(comparison))
+    write_text_atomic(out / "comparison.csv", comparison_csv(comparison))
+    write_text_atomic(out / "comparison.html", html)
+
+
+def evaluation_schema() -> dict[str, Any]:
+    """The JSON schema of results.json; `#/$defs/ModelComparison` in it is the one of comparison.json."""
+    _, definitions = models_json_schema(
+        [(EvaluationRecord, "serialization"), (ModelComparison, "serialization")], ref_template="#/$defs/{model}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"medzsad evaluation {SCHEMA_VERSION}",
+        "$ref": "#/$defs/EvaluationRecord",
+        "$defs": definitions["$defs"],
+    }
+
+
+def _part(record: BenchmarkRecord, pictures: Mapping[str, Path]) -> _Part:
+    tables = groups(record)
+    names = dict.fromkeys(name for _, figures in tables for name in figures)
+    return _Part(
+        record=record,
+        counts=counts_text(record),
+        groups=[group for group, _ in tables],
+        rows=[
+            (figure_name(name, record.kind), [figure_text(name, figures[name]) for _, figures in tables])
+            for name in names
+        ],
+        published=list(published_rows(record)),
+        pictures=[(title, _embedded(path)) for title, path in pictures.items()],
+    )
+
+
+def _embedded(path: Path) -> Markup:
+    try:
+        return embedded_picture(path)
+    except OSError as error:
+        raise OutputError(f"The picture {path} cannot be read back. Evaluate again.") from error

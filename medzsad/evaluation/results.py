@@ -1,0 +1,186 @@
+"""What results.json holds, as pydantic models. Figures are shares in [0, 1]; published ones are in per cent."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from medzsad.evaluation.figures import Figure
+from medzsad.output.schema import NOTICE, ModelRecord
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+
+# Ten digits: enough to compare at 1e-6, few enough that the last bits of a sum do not show.
+Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 10) + 0.0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FigureRecord(_Record):
+    """A figure with its 95 % bootstrap interval; without a value, `reason` says why."""
+
+    value: Number | None
+    low: Number | None = None
+    high: Number | None = None
+    reason: str = ""
+
+
+class ClassRecord(_Record):
+    """The figures of one class.
+
+    Attributes:
+        name: Of the class.
+        images: Images, or volumes, that were scored.
+        abnormal: Those with a lesion.
+        masks: Abnormal ones with a pixel label.
+        subjects: Units of the resamples: patients where known, else images.
+        figures: By name, see `medzsad.evaluation.figures.FIGURES`.
+    """
+
+    name: str
+    images: int
+    abnormal: int
+    masks: int
+    subjects: int
+    figures: dict[str, FigureRecord]
+
+
+class ProblemRecord(_Record):
+    """Something wrong with the data."""
+
+    kind: str
+    severity: Literal["error", "warning"]
+    subject: str
+    message: str
+
+
+class ComparisonRecord(_Record):
+    """A published figure beside ours, in per cent.
+
+    Attributes:
+        metric: Such as "image_auroc".
+        method: Who was measured, such as "Bayes-PFL".
+        ours: Mean over classes; None where it is not defined.
+        published: As printed there.
+        difference: Ours minus theirs.
+        source: Where the figure was published.
+        note: What makes it not quite comparable.
+    """
+
+    metric: str
+    method: str
+    ours: Number | None
+    published: Number
+    difference: Number | None
+    source: str
+    note: str = ""
+
+
+class BenchmarkRecord(_Record):
+    """The figures of one benchmark.
+
+    Attributes:
+        name: As on the command line.
+        title: For people.
+        kind: What was scored.
+        classes: One per class.
+        mean: Mean over the classes that define a figure.
+        problems: Of the data; what is an error was left out on request.
+        left_out: Images or volumes that were left out because of an error.
+        published: Figures of others on the same set.
+    """
+
+    name: str
+    title: str
+    kind: Literal["pictures", "volumes"]
+    classes: tuple[ClassRecord, ...]
+    mean: dict[str, FigureRecord]
+    problems: tuple[ProblemRecord, ...]
+    left_out: int
+    published: tuple[ComparisonRecord, ...] = ()
+
+
+class EvaluationRecord(_Record):
+    """All of results.json.
+
+    Attributes:
+        protocol: Name of the protocol of picture sets.
+        protocol_text: The protocol in one sentence.
+        threshold: For Dice and the lesion-wise figures; None where none is known.
+        threshold_provenance: Who chose it.
+        seed: Of the prompt samples and of the resamples.
+        options: All options as resolved.
+    """
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    notice: str = NOTICE
+    medzsad_version: str
+    model: ModelRecord
+    protocol: str
+    protocol_text: str
+    threshold: float | None
+    threshold_provenance: str
+    seed: int
+    options: dict[str, Any]
+    benchmarks: tuple[BenchmarkRecord, ...]
+
+
+class DifferenceRecord(_Record):
+    """One figure of two models on the same images.
+
+    Attributes:
+        benchmark: Its name in the results.
+        name: Class, or "mean" over the classes.
+        kind: What was scored.
+        figure: Name of the figure.
+        a: Of the first model; None where it is not defined.
+        b: Of the second one.
+        difference: b - a.
+        low: Lower end of the difference's 95 % interval, both models measured on the same resamples.
+        high: Upper end.
+        reason: Why there is no difference; empty if there is one.
+    """
+
+    benchmark: str
+    name: str
+    kind: Literal["pictures", "volumes"]
+    figure: str
+    a: Number | None
+    b: Number | None
+    difference: Number | None
+    low: Number | None = None
+    high: Number | None = None
+    reason: str = ""
+
+
+class ModelComparison(_Record):
+    """All of comparison.json: two models on the same data.
+
+    Attributes:
+        a: The first model.
+        b: The second one.
+        protocol: Name of the protocol of picture sets.
+        protocol_text: The protocol in one sentence.
+        seed: Of the resamples.
+        rows: One per benchmark, class and figure.
+    """
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    notice: str = NOTICE
+    medzsad_version: str
+    a: ModelRecord
+    b: ModelRecord
+    protocol: str
+    protocol_text: str
+    seed: int
+    rows: tuple[DifferenceRecord, ...]
+
+
+def figure_records(figures: Mapping[str, Figure]) -> dict[str, FigureRecord]:
+    """The figures as they are written."""
+    return {
+        name: FigureRecord(value=one.value, low=one.low, high=one.high, reason=one.reason)
+        for name, one in figures.items()
+    }

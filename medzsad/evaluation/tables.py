@@ -1,0 +1,212 @@
+"""Figures in words and in rows: for the terminal, the report and results.csv."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+
+from medzsad.evaluation.results import (
+    BenchmarkRecord,
+    EvaluationRecord,
+    FigureRecord,
+    ModelComparison,
+)
+
+_NAMES = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1max": "pixel F1-max",
+    "aupro": "AUPRO (exact, to FPR 0.3)",
+    "aupro_rescaled": "AUPRO (200 thresholds, rescaled)",
+    "dice": "Dice at the threshold",
+    "best_dice": "best Dice (threshold chosen on these data)",
+    "lesion_recall": "lesion-wise recall",
+    "false_positives_per_scan": "false positives per scan",
+}
+_COUNTS = ("false_positives_per_scan",)
+MEAN = "mean"
+
+CSV_COLUMNS = ("benchmark", "class", "figure", "value", "low", "high", "reason", "protocol", "model")
+
+
+def figure_name(name: str, kind: str) -> str:
+    """What people call a figure.
+
+    Args:
+        name: Such as "image_auroc".
+        kind: "pictures" or "volumes".
+    """
+    words = _NAMES.get(name, name.replace("_", " "))
+    if kind == "volumes":
+        words = words.replace("image ", "volume ").replace("pixel ", "voxel ")
+    return words
+
+
+def number_text(name: str, value: float | None) -> str:
+    """A value in per cent, or as it is for counts; a dash if there is none.
+
+    Args:
+        name: Of the figure.
+        value: A share in [0, 1], or a count.
+    """
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if name in _COUNTS else f"{100 * value:.1f}"
+
+
+def figure_text(name: str, figure: FigureRecord) -> str:
+    """A figure as "83.1 [78.0, 87.9]" in per cent, or "undefined: " and the reason.
+
+    Args:
+        name: Of the figure.
+        figure: With its interval.
+    """
+    if figure.value is None:
+        return f"undefined: {figure.reason}"
+    text = number_text(name, figure.value)
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} [{number_text(name, figure.low)}, {number_text(name, figure.high)}]"
+
+
+def groups(record: BenchmarkRecord) -> list[tuple[str, Mapping[str, FigureRecord]]]:
+    """Figures by class, and their mean where there are several classes.
+
+    Args:
+        record: Of a benchmark.
+    """
+    found: list[tuple[str, Mapping[str, FigureRecord]]] = [(one.name, one.figures) for one in record.classes]
+    return [*found, (MEAN, record.mean)] if len(found) > 1 else found
+
+
+def results_text(record: EvaluationRecord) -> str:
+    """The tables for a terminal, the protocol over each of them.
+
+    Args:
+        record: Of the evaluation.
+    """
+    threshold = "no threshold" if record.threshold is None else f"threshold {record.threshold:.4g}"
+    lines = [f"Model {record.model.name}, {threshold}, 95 % intervals by subject, per cent unless said otherwise."]
+    for one in record.benchmarks:
+        lines += ["", one.title, *_protocol_lines(record, one), f"  {counts_text(one)}"]
+        lines += _table([("class", "figure", "ours [95 % interval]"), *_figure_rows(one)])
+        if one.published:
+            lines += ["  published beside ours:"]
+            header = ("figure", "method", "ours", "published", "difference", "source")
+            lines += _table([header, *(row[:6] for row in published_rows(one))])
+    return "\n".join(lines)
+
+
+def comparison_text(comparison: ModelComparison) -> str:
+    """The differences of two models for a terminal.
+
+    Args:
+        comparison: Of the two.
+    """
+    header = ("benchmark", "class", "figure", "A", "B", "B - A [95 % interval]")
+    return "\n".join(
+        [
+            f"A: {comparison.a.name} ({comparison.a.sha256[:8]})",
+            f"B: {comparison.b.name} ({comparison.b.sha256[:8]})",
+            comparison.protocol_text,
+            "Both measured on the same resamples of subjects; per cent unless it is a count.",
+            *_table([header, *difference_rows(comparison)]),
+        ]
+    )
+
+
+def difference_rows(comparison: ModelComparison) -> list[tuple[str, ...]]:
+    """A row of text per figure of two models.
+
+    Args:
+        comparison: Of the two.
+    """
+    rows: list[tuple[str, ...]] = []
+    for row in comparison.rows:
+        values = number_text(row.figure, row.a), number_text(row.figure, row.b)
+        difference = f"undefined: {row.reason}"
+        if row.difference is not None:
+            shown = FigureRecord(value=row.difference, low=row.low, high=row.high)
+            difference = figure_text(row.figure, shown)
+        rows.append((row.benchmark, row.name, figure_name(row.figure, row.kind), *values, difference))
+    return rows
+
+
+def results_csv(record: EvaluationRecord) -> str:
+    """results.csv: one row per benchmark, class and figure; values as shares, not per cent.
+
+    Args:
+        record: Of the evaluation.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for one in record.benchmarks:
+        for group, figures in groups(one):
+            for name, figure in figures.items():
+                values = ("" if value is None else value for value in (figure.value, figure.low, figure.high))
+                writer.writerow([one.name, group, name, *values, figure.reason, record.protocol, record.model.name])
+    return text.getvalue()
+
+
+def comparison_csv(comparison: ModelComparison) -> str:
+    """comparison.csv: one row per benchmark, class and figure; values as shares, not per cent.
+
+    Args:
+        comparison: Of two models.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("benchmark", "class", "figure", "a", "b", "difference", "low", "high", "reason"))
+    for row in comparison.rows:
+        values = ("" if value is None else value for value in (row.a, row.b, row.difference, row.low, row.high))
+        writer.writerow([row.benchmark, row.name, row.figure, *values, row.reason])
+    return text.getvalue()
+
+
+def _protocol_lines(record: EvaluationRecord, one: BenchmarkRecord) -> list[str]:
+    if one.kind == "volumes":
+        return ["  volumes scored as `medzsad run` does, on their own grid"]
+    return [f"  protocol {record.protocol_text}"]
+
+
+def counts_text(one: BenchmarkRecord) -> str:
+    """What was measured, in words.
+
+    Args:
+        one: The benchmark.
+    """
+    images, abnormal = (sum(getattr(part, key) for part in one.classes) for key in ("images", "abnormal"))
+    noun = "images" if one.kind == "pictures" else "volumes"
+    text = f"{images} {noun}, {abnormal} with a lesion, {sum(part.masks for part in one.classes)} with a mask"
+    text += f", {one.left_out} left out" if one.left_out else ""
+    return text + (f"; {len(one.problems)} remarks on the data in the report" if one.problems else "")
+
+
+def _figure_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
+    for group, figures in groups(one):
+        for name, figure in figures.items():
+            yield group, figure_name(name, one.kind), figure_text(name, figure)
+
+
+def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
+    """Rows of text: figure, method, ours, published, difference, source, note; numbers in per cent.
+
+    Args:
+        one: The benchmark.
+    """
+    for row in one.published:
+        ours = "–" if row.ours is None else f"{row.ours:.1f}"
+        difference = "–" if row.difference is None else f"{row.difference:+.1f}"
+        numbers = ours, f"{row.published:g}", difference
+        yield figure_name(row.metric, one.kind), row.method, *numbers, row.source, row.note
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with aligned columns, the first one underlined."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  " + "  ".join("-" * width for width in widths))
+    return [line.rstrip() for line in lines]

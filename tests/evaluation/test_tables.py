@@ -1,0 +1,72 @@
+"""Figures in words and rows say what was measured, and nothing that was not."""
+
+import csv
+import io
+
+from medzsad.evaluation.results import ClassRecord
+from medzsad.evaluation.tables import (
+    CSV_COLUMNS,
+    comparison_csv,
+    comparison_text,
+    figure_name,
+    figure_text,
+    results_csv,
+    results_text,
+)
+from tests.evaluation.records import KNOWN, benchmark, comparison, evaluation
+
+
+def test_shares_are_per_cent_and_counts_are_not() -> None:
+    assert figure_text("image_auroc", KNOWN["image_auroc"]) == "83.1 [78.0, 88.0]"
+    assert figure_text("pixel_ap", KNOWN["pixel_ap"]) == "25.0"
+    assert figure_text("false_positives_per_scan", KNOWN["false_positives_per_scan"]) == "2.50 [1.00, 4.25]"
+
+
+def test_undefined_comes_with_its_reason_and_never_as_zero() -> None:
+    assert figure_text("dice", KNOWN["dice"]) == "undefined: no threshold is fixed"
+    assert "undefined: no threshold is fixed" in results_text(evaluation())
+
+
+def test_volumes_have_voxels() -> None:
+    assert figure_name("image_auroc", "volumes") == "volume AUROC"
+    assert figure_name("pixel_ap", "volumes") == "voxel AP"
+    assert figure_name("pixel_ap", "pictures") == "pixel AP"
+
+
+def test_the_protocol_stands_over_every_table() -> None:
+    text = results_text(evaluation(benchmark(), benchmark(name="other")))
+    assert text.count("protocol plain: as it is.") == 2
+    assert "3 left out" in text
+
+
+def test_published_figures_stand_beside_ours_with_sign_and_source() -> None:
+    (line,) = [line for line in results_text(evaluation()).splitlines() if "Bayes-PFL" in line]
+    assert line.split("  ")[1:] != []
+    for word in ("83.1", "94.3", "-11.2", "[P]"):
+        assert word in line
+
+
+def test_the_csv_holds_every_figure_once_with_full_precision() -> None:
+    rows = list(csv.DictReader(io.StringIO(results_csv(evaluation()))))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["figure"] for row in rows] == list(KNOWN)
+    assert float(rows[0]["value"]) == 0.8314
+    assert rows[2]["value"] == ""
+    assert rows[2]["reason"] == "no threshold is fixed"
+
+
+def test_several_classes_have_a_mean() -> None:
+    classes = tuple(
+        ClassRecord(name=name, images=2, abnormal=1, masks=1, subjects=2, figures=KNOWN) for name in ("a", "b")
+    )
+    rows = list(csv.DictReader(io.StringIO(results_csv(evaluation(benchmark(classes=classes))))))
+    assert [row["class"] for row in rows] == ["a"] * 4 + ["b"] * 4 + ["mean"] * 4
+
+
+def test_comparisons_tell_the_difference_with_its_interval() -> None:
+    text = comparison_text(comparison())
+    assert "12.5 [5.0, 20.0]" in text
+    assert "undefined: there are no normal images" in text
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison()))))
+    assert float(rows[0]["difference"]) == 0.125
+    assert rows[1]["difference"] == ""
