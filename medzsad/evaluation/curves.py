@@ -17,11 +17,15 @@ class Curves:
         roc: (n, 2) false positive rate and true positive rate, from (0, 0) to (1, 1).
         pr: (m, 2) recall and precision, to recall 1.
         base_rate: Share of the positives: the precision of a detector that knows nothing.
+        auroc: Area under all points, not only the kept ones.
+        average_precision: Mean precision over the positives, of all points likewise.
     """
 
     roc: NDArray[np.float64]
     pr: NDArray[np.float64]
     base_rate: float
+    auroc: float
+    average_precision: float
 
 
 def curve_points(tallies: Iterable[Tally], positives: float, negatives: float, most: int = 400) -> Curves:
@@ -33,12 +37,15 @@ def curve_points(tallies: Iterable[Tally], positives: float, negatives: float, m
         negatives: Number of negatives, at least 1.
         most: About how many points each rate is divided into.
     """
-    false = hits = 0.0
+    false = hits = area = precision_sum = 0.0
     kept = [np.zeros((1, 2))]
     for tally in tallies:
         false_sum, true_sum = false + np.cumsum(tally.negatives), hits + np.cumsum(tally.positives)
         if not len(false_sum):
             continue
+        # Under a step of equal scores the ROC curve is a straight line.
+        area += float(np.sum(tally.negatives * (true_sum - tally.positives / 2)))
+        precision_sum += float(np.sum(tally.positives * true_sum / (true_sum + false_sum)))
         rates = np.stack([false_sum / negatives, true_sum / positives], axis=1)
         steps = np.floor(rates * most).sum(axis=1)
         # The last point of each step along either rate, and the part's own last point.
@@ -48,4 +55,10 @@ def curve_points(tallies: Iterable[Tally], positives: float, negatives: float, m
     marked = roc[1:] * (negatives, positives)
     precision = marked[:, 1] / marked.sum(axis=1)
     pr = np.stack([roc[1:, 1], precision], axis=1)
-    return Curves(roc, pr, positives / (positives + negatives))
+    return Curves(
+        roc=roc,
+        pr=pr,
+        base_rate=float(positives / (positives + negatives)),
+        auroc=float(area / (positives * negatives)),
+        average_precision=float(precision_sum / positives),
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from medzsad.evaluation.curves import Curves
@@ -18,9 +19,11 @@ from medzsad.output.paths import write_bytes_atomic
 # Okabe and Ito's colors, told apart with every kind of color blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
-_MOST_NAMED = 8  # classes in a legend
+_MOST_NAMED = 6  # classes in a legend
+_MOST_SIGNS = 22  # of a class name in a legend
+_SIGNS_PER_PANEL = 46  # of the title
 _PANEL_INCHES, _DPI = 5.2, 100
-_BINS = 40
+_BINS, _NARROWEST = 40, 1e-3  # of the histogram: bars, and span of the scores if they are all but equal
 
 Scores = tuple[NDArray[np.float64], NDArray[np.int64]]
 
@@ -66,7 +69,8 @@ def write_plots(path: Path, drawn: BenchmarkDrawing) -> None:
         figsize=(_PANEL_INCHES * columns, 0.5 + (_PANEL_INCHES - 0.6) * rows), dpi=_DPI, layout="constrained"
     )
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(drawn.title, fontsize=14, fontweight="bold")
+    title = _shown(drawn.title, _SIGNS_PER_PANEL * columns)
+    figure.suptitle(title, fontsize=14, fontweight="bold", parse_math=False)
     for number, panel in enumerate(panels):
         panel(figure.add_subplot(rows, columns, number + 1))
     content = io.BytesIO()
@@ -86,14 +90,18 @@ def _panels(drawn: BenchmarkDrawing) -> list[Callable[[Axes], None]]:
 
 def _draw_roc(axes: Axes, curves: Mapping[str, Curves], title: str) -> None:
     for number, (name, one) in enumerate(curves.items()):
-        axes.plot(one.roc[:, 0], one.roc[:, 1], label=_named(name, number), **_look(number))
+        label = _label(name, number, "AUROC", one.auroc)
+        axes.plot(one.roc[:, 0], one.roc[:, 1], label=label, **_look(number))
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     _dress(axes, title, "false positive rate", "true positive rate", len(curves))
 
 
 def _draw_pr(axes: Axes, curves: Mapping[str, Curves], title: str) -> None:
     for number, (name, one) in enumerate(curves.items()):
-        axes.plot(one.pr[:, 0], one.pr[:, 1], label=_named(name, number), **_look(number))
+        label = _label(name, number, "AP", one.average_precision)
+        # A curve of one point, from a constant score, would be no line.
+        marker = "o" if len(one.pr) == 1 else ""
+        axes.plot(one.pr[:, 0], one.pr[:, 1], label=label, marker=marker, **_look(number))
         if len(curves) <= 2:
             # The precision of a detector that knows nothing.
             axes.axhline(one.base_rate, color=_look(number)["color"], linewidth=1, linestyle=(0, (4, 3)))
@@ -104,7 +112,10 @@ def _draw_scores(axes: Axes, drawn: BenchmarkDrawing) -> None:
     scores = np.concatenate([part[0] for part in drawn.image_scores.values()])
     labels = np.concatenate([part[1] for part in drawn.image_scores.values()]) > 0
     low, high = float(scores.min()), float(scores.max())
-    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    if high - low < _NARROWEST:
+        middle = (low + high) / 2
+        low, high = middle - _NARROWEST / 2, middle + _NARROWEST / 2
+    edges = np.linspace(low, high, _BINS + 1)
     for part, name, color in ((~labels, "normal", COLORS[0]), (labels, "with a lesion", COLORS[1])):
         if part.any():
             share = np.full(int(part.sum()), 1 / part.sum())
@@ -117,9 +128,17 @@ def _draw_scores(axes: Axes, drawn: BenchmarkDrawing) -> None:
     axes.autoscale(axis="y")
 
 
-def _named(name: str, number: int) -> str:
+def _label(name: str, number: int, figure: str, value: float) -> str:
     # matplotlib leaves labels that begin with "_" out of the legend.
-    return name.lstrip("_") if number < _MOST_NAMED else f"_{name}"
+    shown = _shown(name, _MOST_SIGNS).lstrip("_")
+    return f"{shown}, {figure} {100 * value:.1f} %" if number < _MOST_NAMED else f"_{shown}"
+
+
+def _shown(text: str, most: int) -> str:
+    """The text in signs that the font holds, not longer than fits."""
+    held = get_font(findfont(FontProperties())).get_charmap()
+    signs = "".join(sign if sign.isprintable() and ord(sign) in held else "?" for sign in text)
+    return signs if len(signs) <= most else signs[: most - 1] + "…"
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -141,4 +160,5 @@ def _dress(axes: Axes, title: str, x_label: str, y_label: str, entries: int) -> 
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(fontsize=9, framealpha=0.85, loc="best")
+    for text in axes.legend(fontsize=9, framealpha=0.85, loc="best").get_texts():
+        text.set_parse_math(False)  # a dollar sign in a name is one

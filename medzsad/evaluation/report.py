@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 from pydantic.json_schema import models_json_schema
@@ -21,7 +22,7 @@ from medzsad.evaluation.tables import (
     results_csv,
 )
 from medzsad.output.paths import write_text_atomic
-from medzsad.output.report import embedded_picture, page
+from medzsad.output.report import MOST_EMBEDDED_CASES, embedded_picture, page
 from medzsad.output.schema import json_text
 
 
@@ -48,22 +49,31 @@ def write_evaluation_report(out: Path, record: EvaluationRecord, pictures: Mappi
     Raises:
         OutputError: A file cannot be written, or a picture not be read.
     """
+    html = evaluation_html(record, pictures, out)
     write_text_atomic(out / "results.json", json_text(record))
     write_text_atomic(out / "results.csv", results_csv(record))
-    write_text_atomic(out / "report.html", evaluation_html(record, pictures))
+    write_text_atomic(out / "report.html", html)
 
 
-def evaluation_html(record: EvaluationRecord, pictures: Mapping[str, Mapping[str, Path]]) -> str:
+def evaluation_html(
+    record: EvaluationRecord, pictures: Mapping[str, Mapping[str, Path]], out: Path | None = None
+) -> str:
     """The report as one HTML file with all styles and pictures inside; no scripts.
+
+    Pictures are reduced to 150 kB each. More than 200 of them are linked instead, if they lie in `out`, so that the
+    file stays small enough to open.
 
     Args:
         record: What was found.
         pictures: By benchmark and title.
+        out: Folder of the page; None embeds all pictures.
 
     Raises:
         OutputError: A picture cannot be read.
     """
-    parts = [_part(one, pictures.get(one.name, {})) for one in record.benchmarks]
+    many = sum(len(named) for named in pictures.values()) > MOST_EMBEDDED_CASES
+    folder = out if many else None
+    parts = [_part(one, pictures.get(one.name, {}), folder) for one in record.benchmarks]
     return page("evaluation.html.j2", record=record, parts=parts)
 
 
@@ -100,7 +110,7 @@ def evaluation_schema() -> dict[str, Any]:
     }
 
 
-def _part(record: BenchmarkRecord, pictures: Mapping[str, Path]) -> _Part:
+def _part(record: BenchmarkRecord, pictures: Mapping[str, Path], folder: Path | None) -> _Part:
     tables = groups(record)
     names = dict.fromkeys(name for _, figures in tables for name in figures)
     return _Part(
@@ -112,11 +122,14 @@ def _part(record: BenchmarkRecord, pictures: Mapping[str, Path]) -> _Part:
             for name in names
         ],
         published=list(published_rows(record)),
-        pictures=[(title, _embedded(path)) for title, path in pictures.items()],
+        pictures=[(title, _address(path, folder)) for title, path in pictures.items()],
     )
 
 
-def _embedded(path: Path) -> Markup:
+def _address(path: Path, folder: Path | None) -> Markup:
+    """Where the picture is found: inside of the page, or as a link from `folder`."""
+    if folder is not None and path.is_relative_to(folder):
+        return Markup(quote(path.relative_to(folder).as_posix()))  # quoted: no HTML sign is left
     try:
         return embedded_picture(path)
     except OSError as error:

@@ -13,6 +13,9 @@ SCHEMA_VERSION: Literal["1.0"] = "1.0"
 # Ten digits: enough to compare at 1e-6, few enough that the last bits of a sum do not show.
 Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 10) + 0.0)]
 
+# Names of files may hold bytes that no text file can hold; they are shown as question marks.
+Text = Annotated[str, AfterValidator(lambda value: value.encode("utf-8", "replace").decode("utf-8"))]
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +42,7 @@ class ClassRecord(_Record):
         figures: By name, see `medzsad.evaluation.figures.FIGURES`.
     """
 
-    name: str
+    name: Text
     images: int
     abnormal: int
     masks: int
@@ -52,8 +55,8 @@ class ProblemRecord(_Record):
 
     kind: str
     severity: Literal["error", "warning"]
-    subject: str
-    message: str
+    subject: Text
+    message: Text
 
 
 class ComparisonRecord(_Record):
@@ -144,7 +147,7 @@ class DifferenceRecord(_Record):
     """
 
     benchmark: str
-    name: str
+    name: Text
     kind: Literal["pictures", "volumes"]
     figure: str
     a: Number | None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from medzsad.evaluation.results import (
     BenchmarkRecord,
+    ComparisonRecord,
     EvaluationRecord,
     FigureRecord,
     ModelComparison,
@@ -18,7 +19,7 @@ _NAMES = {
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "pixel_f1max": "pixel F1-max",
-    "aupro": "AUPRO (exact, to FPR 0.3)",
+    "aupro": "AUPRO (exact to FPR 0.3)",
     "aupro_rescaled": "AUPRO (200 thresholds, rescaled)",
     "dice": "Dice at the threshold",
     "best_dice": "best Dice (threshold chosen on these data)",
@@ -28,7 +29,11 @@ _NAMES = {
 _COUNTS = ("false_positives_per_scan",)
 MEAN = "mean"
 
-CSV_COLUMNS = ("benchmark", "class", "figure", "value", "low", "high", "reason", "protocol", "model")
+# The last four are for rows of published figures; `origin` tells these from ours.
+CSV_COLUMNS = (
+    "benchmark", "class", "figure", "value", "low", "high", "reason", "protocol", "model",
+    "origin", "difference", "source", "note",
+)  # fmt: skip
 
 
 def figure_name(name: str, kind: str) -> str:
@@ -87,13 +92,19 @@ def results_text(record: EvaluationRecord) -> str:
     Args:
         record: Of the evaluation.
     """
-    threshold = "no threshold" if record.threshold is None else f"threshold {record.threshold:.4g}"
-    lines = [f"Model {record.model.name}, {threshold}, 95 % intervals by subject, per cent unless said otherwise."]
+    threshold = "no threshold"
+    if record.threshold is not None:
+        threshold = f"threshold {record.threshold:.4g} ({record.threshold_provenance})"
+    lines = [
+        f"Model {record.model.name} ({record.model.sha256[:8]}), {threshold}",
+        "95 % intervals by subject; per cent unless it is a count.",
+    ]
     for one in record.benchmarks:
         lines += ["", one.title, *_protocol_lines(record, one), f"  {counts_text(one)}"]
-        lines += _table([("class", "figure", "ours [95 % interval]"), *_figure_rows(one)])
+        lines += _table([("class", "figure", "ours [95 % interval]"), *benchmark_lines(one)])
         if one.published:
-            lines += ["  published beside ours:"]
+            by = f", protocol {record.protocol}" if one.kind == "pictures" else ""
+            lines += [f"  published beside ours{by}:"]
             header = ("figure", "method", "ours", "published", "difference", "source")
             lines += _table([header, *(row[:6] for row in published_rows(one))])
     return "\n".join(lines)
@@ -137,6 +148,9 @@ def difference_rows(comparison: ModelComparison) -> list[tuple[str, ...]]:
 def results_csv(record: EvaluationRecord) -> str:
     """results.csv: one row per benchmark, class and figure; values as shares, not per cent.
 
+    Each published figure has a row of its own after those of its benchmark, with origin "published", its method as the
+    model, and the difference ours - published.
+
     Args:
         record: Of the evaluation.
     """
@@ -147,8 +161,24 @@ def results_csv(record: EvaluationRecord) -> str:
         for group, figures in groups(one):
             for name, figure in figures.items():
                 values = ("" if value is None else value for value in (figure.value, figure.low, figure.high))
-                writer.writerow([one.name, group, name, *values, figure.reason, record.protocol, record.model.name])
+                row = (one.name, group, name, *values, figure.reason, record.protocol, record.model.name)
+                writer.writerow([_safe_cell(cell) for cell in (*row, "ours", "", "", "")])
+        # Set beside the mean, which of a single class is that class.
+        group = MEAN if len(one.classes) > 1 else one.classes[0].name
+        for published in one.published:
+            writer.writerow([_safe_cell(cell) for cell in (one.name, group, *_published_cells(published))])
     return text.getvalue()
+
+
+def _published_cells(row: ComparisonRecord) -> tuple[float | str, ...]:
+    difference = "" if row.difference is None else round(row.difference / 100, 10)
+    value = round(row.published / 100, 10)
+    return row.metric, value, "", "", "", "", row.method, "published", difference, row.source, row.note
+
+
+def _safe_cell(cell: float | str) -> float | str:
+    # Spreadsheets run text that starts like a formula; the name of a folder may be chosen to do that.
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def comparison_csv(comparison: ModelComparison) -> str:
@@ -162,7 +192,7 @@ def comparison_csv(comparison: ModelComparison) -> str:
     writer.writerow(("benchmark", "class", "figure", "a", "b", "difference", "low", "high", "reason"))
     for row in comparison.rows:
         values = ("" if value is None else value for value in (row.a, row.b, row.difference, row.low, row.high))
-        writer.writerow([row.benchmark, row.name, row.figure, *values, row.reason])
+        writer.writerow([_safe_cell(cell) for cell in (row.benchmark, row.name, row.figure, *values, row.reason)])
     return text.getvalue()
 
 
@@ -182,13 +212,21 @@ def counts_text(one: BenchmarkRecord) -> str:
     noun = "images" if one.kind == "pictures" else "volumes"
     text = f"{images} {noun}, {abnormal} with a lesion, {sum(part.masks for part in one.classes)} with a mask"
     text += f", {one.left_out} left out" if one.left_out else ""
-    return text + (f"; {len(one.problems)} remarks on the data in the report" if one.problems else "")
+    remarks = f"{len(one.problems)} remark{'s' * (len(one.problems) != 1)}"
+    return text + (f"; {remarks} on the data in the report" if one.problems else "")
 
 
-def _figure_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
-    for group, figures in groups(one):
-        for name, figure in figures.items():
-            yield group, figure_name(name, one.kind), figure_text(name, figure)
+def benchmark_lines(record: BenchmarkRecord) -> list[tuple[str, str, str]]:
+    """Rows of text: class or "mean", figure, and its value with interval or the reason why there is none.
+
+    Args:
+        record: Of a benchmark.
+    """
+    return [
+        (group, figure_name(name, record.kind), figure_text(name, figure))
+        for group, figures in groups(record)
+        for name, figure in figures.items()
+    ]
 
 
 def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
@@ -206,6 +244,8 @@ def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with aligned columns, the first one underlined."""
+    # A name from a file must not steer the terminal.
+    rows = [["".join(sign if sign.isprintable() else "?" for sign in cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  " + "  ".join("-" * width for width in widths))

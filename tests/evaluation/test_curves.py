@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from medzsad.evaluation.counts import ScoreCounts, array_tallies
 from medzsad.evaluation.curves import curve_points
@@ -25,6 +25,27 @@ def test_every_point_lies_on_the_exact_curves() -> None:
     assert {(round(x, 9), round(y, 9)) for x, y in found.pr.tolist()} <= exact
 
 
+@pytest.mark.parametrize("most", [1, 7, 400])
+def test_areas_are_those_of_all_points_however_few_are_kept(most: int) -> None:
+    scores, truth = _data(5000)
+    counts = ScoreCounts()
+    counts.add(np.sort(scores[~truth]), np.sort(scores[truth]))
+    assert len(list(counts.tallies())) > 5  # many parts
+    found = curve_points(counts.tallies(), counts.positives, counts.negatives, most)
+    assert found.auroc == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+    assert found.average_precision == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
+
+
+def test_points_of_many_parts_lie_on_the_exact_curve() -> None:
+    scores, truth = _data(5000)
+    counts = ScoreCounts()
+    counts.add(np.sort(scores[~truth]), np.sort(scores[truth]))
+    found = curve_points(counts.tallies(), counts.positives, counts.negatives, most=50)
+    rates, recalls, _ = roc_curve(truth, scores, drop_intermediate=False)
+    exact = {(round(x, 9), round(y, 9)) for x, y in zip(rates, recalls, strict=True)}
+    assert {(round(x, 9), round(y, 9)) for x, y in found.roc.tolist()} <= exact
+
+
 def test_points_are_few_and_reach_both_ends() -> None:
     scores, truth = _data(200_000)
     counts = ScoreCounts()
@@ -43,3 +64,5 @@ def test_a_constant_score_is_one_step() -> None:
     found = curve_points(array_tallies(np.zeros(3), truth), 1, 2)
     assert found.roc.tolist() == [[0, 0], [1, 1]]
     assert found.pr.tolist() == [[1, pytest.approx(1 / 3)]]
+    assert found.auroc == 0.5
+    assert found.average_precision == pytest.approx(1 / 3)
