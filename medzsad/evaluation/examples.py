@@ -1,7 +1,6 @@
 """Best, median and worst cases of a benchmark as one picture."""
 
 import io
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medzsad.output.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font
+from medzsad.output.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font, plain_signs
 from medzsad.output.panels import OUTLINE_COLOR, color_of_score, heat_picture, outlined_picture, position_of_score
 from medzsad.output.paths import write_bytes_atomic
 
@@ -85,9 +84,9 @@ def _sheet(groups: Mapping[str, Sequence[Example]]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for column, (heading, group) in enumerate(groups.items()):
         left, top = MARGIN + column * (width + MARGIN), _HEADING
-        draw.text((left, _HEADING - 12), _plain(heading), font=font(_HEADING_SIZE), fill=TEXT, anchor="ls")
+        draw.text((left, _HEADING - 12), plain_signs(heading), font=font(_HEADING_SIZE), fill=TEXT, anchor="ls")
         for height, example in zip(rows, group, strict=False):
-            caption = _shortened(draw, _plain(example.caption), width)
+            caption = _shortened(draw, plain_signs(example.caption), width)
             draw.text((left, top + _CAPTION - 8), caption, font=font(_CAPTION_SIZE), fill=TEXT, anchor="ls")
             for place, panel in enumerate(_panels(example)):
                 sheet.paste(panel, (left + place * (_PANEL + GAP), top + _CAPTION))
@@ -124,13 +123,6 @@ def _shortened(draw: ImageDraw.ImageDraw, text: str, room: float) -> str:
     while text and draw.textlength("..." + text, font=letters) > room:
         text = text[1:]
     return "..." + text
-
-
-def _plain(text: str) -> str:
-    """The text in one line of signs that the font holds: accents are dropped, others become a question mark."""
-    split = unicodedata.normalize("NFKD", text)
-    bare = "".join(sign for sign in split if not unicodedata.combining(sign))
-    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in bare)
 
 
 def _draw_foot(draw: ImageDraw.ImageDraw, size: tuple[int, int], examples: Sequence[Example]) -> None:

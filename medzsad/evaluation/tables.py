@@ -11,6 +11,7 @@ from medzsad.evaluation.results import (
     FigureRecord,
     ModelComparison,
 )
+from medzsad.output.report import safe_cell
 
 _NAMES = {
     "image_auroc": "image AUROC",
@@ -162,11 +163,11 @@ def results_csv(record: EvaluationRecord) -> str:
             for name, figure in figures.items():
                 values = ("" if value is None else value for value in (figure.value, figure.low, figure.high))
                 row = (one.name, group, name, *values, figure.reason, record.protocol, record.model.name)
-                writer.writerow([_safe_cell(cell) for cell in (*row, "ours", "", "", "")])
+                writer.writerow([safe_cell(cell) for cell in (*row, "ours", "", "", "")])
         # Set beside the mean, which of a single class is that class.
         group = MEAN if len(one.classes) > 1 else one.classes[0].name
         for published in one.published:
-            writer.writerow([_safe_cell(cell) for cell in (one.name, group, *_published_cells(published))])
+            writer.writerow([safe_cell(cell) for cell in (one.name, group, *_published_cells(published))])
     return text.getvalue()
 
 
@@ -174,11 +175,6 @@ def _published_cells(row: ComparisonRecord) -> tuple[float | str, ...]:
     difference = "" if row.difference is None else round(row.difference / 100, 10)
     value = round(row.published / 100, 10)
     return row.metric, value, "", "", "", "", row.method, "published", difference, row.source, row.note
-
-
-def _safe_cell(cell: float | str) -> float | str:
-    # Spreadsheets run text that starts like a formula; the name of a folder may be chosen to do that.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def comparison_csv(comparison: ModelComparison) -> str:
@@ -192,7 +188,7 @@ def comparison_csv(comparison: ModelComparison) -> str:
     writer.writerow(("benchmark", "class", "figure", "a", "b", "difference", "low", "high", "reason"))
     for row in comparison.rows:
         values = ("" if value is None else value for value in (row.a, row.b, row.difference, row.low, row.high))
-        writer.writerow([_safe_cell(cell) for cell in (row.benchmark, row.name, row.figure, *values, row.reason)])
+        writer.writerow([safe_cell(cell) for cell in (row.benchmark, row.name, row.figure, *values, row.reason)])
     return text.getvalue()
 
 

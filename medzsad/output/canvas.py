@@ -106,12 +106,12 @@ def _header(draw: ImageDraw.ImageDraw, result: CaseResult, scan: Scan, view: Vie
     width = round(draw.textlength(label, font=badge_font)) + 22
     draw.rounded_rectangle([MARGIN, 24, MARGIN + width, 50], radius=13, fill=color)
     draw.text((MARGIN + width / 2, 37), label, font=badge_font, fill=(255, 255, 255), anchor="mm")
-    draw.text((MARGIN + width + 14, 37), _plain(result.name), font=font(24), fill=TEXT, anchor="lm")
+    draw.text((MARGIN + width + 14, 37), plain_signs(result.name), font=font(24), fill=TEXT, anchor="lm")
     spacing = " x ".join(f"{side:.3g}" for side in scan.spacing_mm)
     picture = scan.source.kind == "picture"
     count = scan.shape[view.slice_axis]
     facts = [
-        f"model {_plain(model_name)}" if model_name else "",
+        f"model {plain_signs(model_name)}" if model_name else "",
         "picture" if picture else scan.modality,
         "" if picture else f"{count} {view.plane} slice{'s' * (count != 1)} along {'ijk'[view.slice_axis]}",
         "" if picture else f"voxels {spacing} mm",
@@ -135,8 +135,8 @@ def font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _plain(text: str) -> str:
-    """The text in signs that the font holds: accents are dropped, others become a question mark."""
+def plain_signs(text: str) -> str:
+    """The text in one line of signs that the font holds: accents are dropped, others become a question mark."""
     split = unicodedata.normalize("NFKD", text)
     bare = "".join(sign for sign in split if not unicodedata.combining(sign))
-    return bare.encode("ascii", "replace").decode("ascii")
+    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in bare)

@@ -69,7 +69,7 @@ def csv_text(cases: Sequence[CaseRecord]) -> str:
         )  # fmt: skip
         rows = [_lesion_cells(lesion) for lesion in case.lesions] or [("",) * len(LESION_COLUMNS)]
         for row in rows:
-            writer.writerow([_safe_cell(cell) for cell in facts + row])
+            writer.writerow([safe_cell(cell) for cell in facts + row])
     return stream.getvalue()
 
 
@@ -134,8 +134,8 @@ def _lesion_cells(lesion: LesionRecord) -> tuple[Any, ...]:
     )
 
 
-def _safe_cell(cell: Any) -> Any:
-    # Spreadsheets run text that starts like a formula; a file name may be chosen to do that.
+def safe_cell(cell: Any) -> Any:
+    """The cell of a table; text that starts like a formula gets a quote, for spreadsheets would run it."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
