@@ -19,6 +19,7 @@ def reported_errors(quiet: bool, verbose: bool) -> Iterator[None]:
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False)
     logger = logging.getLogger("medzsad")
+    before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(level)
     logger.handlers = [handler]
     logger.propagate = False
@@ -34,3 +35,7 @@ def reported_errors(quiet: bool, verbose: bool) -> Iterator[None]:
         # The reader of our output went away (`medzsad inspect ... | head`); nothing is wrong.
         sys.stderr.close()
         sys.exit(ExitCode.OK)
+    finally:
+        # A program that calls the command from Python keeps its own log.
+        logger.setLevel(before[0])
+        logger.handlers, logger.propagate = before[1], before[2]
