@@ -25,11 +25,12 @@ def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blurred(dice: Dice, images: Tensor) -> Tensor:
-    # Two fixed blurs, mixed per image: coarse originals that were enlarged.
-    half = interpolate(avg_pool2d(images[:, None], 2), size=images.shape[-2:], mode="bilinear")[:, 0]
-    strong = interpolate(avg_pool2d(images[:, None], (3, 3)), size=images.shape[-2:], mode="bilinear")[:, 0]
-    pick = dice.uniform(len(images), 1, 1)
-    return torch.where(pick < 0.4, images, torch.where(pick < 0.8, half, strong))
+    # Fixed blurs, one of them per image: coarse originals that were enlarged, down to 64 pixels.
+    size, pick = images.shape[-1], dice.uniform(len(images), 1, 1)
+    for share, factor in ((0.6, 2), (0.35, 3), (0.15, max(3, size // 64))):
+        coarse = interpolate(avg_pool2d(images[:, None], factor), size=(size, size), mode="bilinear")[:, 0]
+        images = torch.where(pick < share, coarse, images)
+    return images
 
 
 def _noisy(dice: Dice, images: Tensor) -> Tensor:

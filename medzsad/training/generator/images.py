@@ -42,7 +42,7 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.62) -> Generated:
+def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.68) -> Generated:
     """`count` images of `size` pixels; a share of them has lesions.
 
     Equal sources give equal images on the same machine.
@@ -68,7 +68,7 @@ def _tissue(dice: Dice, frame: Frame, family: Tensor) -> Tensor:
     fields = sample_at(smooth_noise(dice, count, _LABELS, 6, 32), frame.mirrored * zoom, frame.v * zoom)
     sharpness = dice.logarithmic(count, 1, 1, 1, low=4, high=50)
     shares = torch.softmax(fields * sharpness + 2 * dice.normal(count, _LABELS, 1, 1), dim=1)
-    contrast = dice.logarithmic(count, 1, low=0.03, high=0.3)
+    contrast = dice.logarithmic(count, 1, low=0.01, high=0.3)
     means = dice.uniform(count, 1, low=0.25, high=0.7) + contrast * dice.normal(count, _LABELS)
     tissue = torch.einsum("nkhw,nk->nhw", shares, means)
     layered = _layers(dice, frame)
@@ -118,9 +118,10 @@ def _rims_and_background(dice: Dice, frame: Frame, family: Tensor, tissue: Tenso
     uneven = 0.015 * smooth_noise(dice, count, 1, 8, size)[:, 0]
     edges = dice.uniform(count, 4, low=0.01, high=0.07).cumsum(dim=1).flip(1)
     radius, image = frame.radius + uneven, tissue
+    sharp = dice.logarithmic(count, 1, 1, low=40, high=200)
     for layer in range(3):
         inner, outer = (1 - edges[:, layer])[:, None, None], (1 - edges[:, layer + 1])[:, None, None]
-        band = torch.sigmoid((radius - inner) * 80) * torch.sigmoid((outer - radius) * 80)
+        band = torch.sigmoid((radius - inner) * sharp) * torch.sigmoid((outer - radius) * sharp)
         dark_first = dice.sign(count, 0.35 + 0.2 * layer) * dice.uniform(count, 1, 1, low=0.15, high=0.6)
         image = lerp(image, 0.45 + dark_first, band * rimmed * dice.chance(count, 0.7))
     outside = torch.sigmoid((frame.radius - 1) * dice.logarithmic(count, 1, 1, low=40, high=150))

@@ -76,9 +76,9 @@ def _blobs(dice: Dice, inside: Tensor, x: Tensor, y: Tensor) -> Tensor:
     count, size = len(inside), inside.shape[-1]
     most = 5
     number = torch.where(dice.uniform(count) < 0.72, torch.ones(count), 1 + torch.floor(dice.uniform(count) * most))
-    # Radii in units of half the side: 3.5 % to 21 % of the side, a quarter of them smaller, down to 1.6 pixels.
+    # Radii in units of half the side: 3.5 % to 21 % of the side, some of them smaller, down to 1.6 pixels.
     radius = dice.logarithmic(count, low=0.07, high=0.42)
-    radius = torch.where(dice.uniform(count) < 0.25, dice.uniform(count, low=3.2 / size, high=0.08), radius)
+    radius = torch.where(dice.uniform(count) < 0.15, dice.uniform(count, low=3.2 / size, high=0.08), radius)
     radius = torch.where(number > 1, radius.clamp(max=0.16), radius)
     rough = smooth_noise(dice, count, 1, 10, size)[:, 0]
     broad = smooth_noise(dice, count, 1, 4, size)[:, 0]

@@ -1,7 +1,8 @@
 """What lies inside healthy generated bodies: folds, paired organs, vessels, seams, busy regions, shells, shading.
 
 All of it may be conspicuous and none of it is a lesion. What tells the two apart is that healthy things come in pairs,
-lie on the line of symmetry, or belong to a region that is busy all over.
+lie on the line of symmetry, or belong to a region that is busy all over. Half of the bodies are plain: if all were full of
+conspicuous healthy things, a conspicuous lesion in a plain one would count for little.
 """
 
 import torch
@@ -15,13 +16,15 @@ def inner_structures(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -
     """Tissue (n, h, w) with healthy structures in it."""
     head, bodies = is_family(family, "head"), is_family(family, "head", "body", "object")
     noise = sample_at(smooth_noise(dice, len(tissue), 3, 12, 48), frame.mirrored * 0.9, frame.v * 0.9)
-    tissue = _folded(dice, frame, head, tissue, noise[:, 0])
-    tissue = _busy(dice, frame, bodies, tissue)
-    tissue = _paired(dice, frame, bodies, tissue, noise[:, 1])
-    for _ in range(2):
-        tissue = _shells(dice, frame, head, bodies, tissue, noise[:, 1])
+    # Plain bodies have no more than pairs at their center and a seam.
+    rich = dice.chance(len(tissue), 0.5)
+    full = _folded(dice, frame, head, tissue, noise[:, 0])
+    full = _busy(dice, frame, bodies, full)
+    tissue = lerp(tissue, full, rich)
+    tissue = _paired(dice, frame, bodies, tissue, noise[:, 1], rich)
+    tissue = _shells(dice, frame, head, bodies * rich, tissue, noise[:, 1])
     tissue = _central(dice, frame, head, tissue, noise[:, 1])
-    tissue = _with_vessels(dice, tissue, noise[:, 1], noise[:, 2])
+    tissue = lerp(tissue, _with_vessels(dice, tissue, noise[:, 1], noise[:, 2]), rich)
     return _with_seam(dice, frame, head, tissue)
 
 
@@ -48,8 +51,8 @@ def _busy(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor) -> Tensor:
     return lerp(tissue, content, where * bodies * dice.chance(count, 0.3))
 
 
-def _paired(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor, noise: Tensor) -> Tensor:
-    """Soft ellipses at mirrored places, not always equal on both sides; two at the center, as ventricles are."""
+def _paired(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor, noise: Tensor, rich: Tensor) -> Tensor:
+    """Soft ellipses at mirrored places, not always quite equal; two at the center, as ventricles are."""
     count = len(tissue)
     for index, chance in enumerate((0.8, 0.5, 0.5, 0.4, 0.4, 0.3)):
         pair = _pair(dice, frame, noise, central=index < 2)
@@ -57,10 +60,9 @@ def _paired(dice: Dice, frame: Frame, bodies: Tensor, tissue: Tensor, noise: Ten
             count, 1, 1, low=0.05, high=0.45
         )
         # A single blob away from the middle is what a lesion looks like: sound ones come in pairs.
-        single = dice.chance(count, 0.1) if index > 1 else torch.ones(count, 1, 1)
-        allowed = torch.maximum(frame.symmetric, single)
+        allowed = frame.symmetric * rich if index > 1 else torch.ones(count, 1, 1)
         # Cuts are never quite square to the body: one side may show less of a pair.
-        weaker = lerp(torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=0.4, high=1.0), dice.chance(count, 0.4))
+        weaker = lerp(torch.ones(count, 1, 1), dice.uniform(count, 1, 1, low=0.7, high=1.0), dice.chance(count, 0.3))
         strength = lerp(torch.ones_like(frame.u), weaker, torch.sigmoid(frame.u * 30))
         tissue = lerp(tissue, value, pair * strength * bodies * allowed * dice.chance(count, chance))
     return tissue
