@@ -1,8 +1,8 @@
 """What lies inside healthy generated bodies: folds, paired organs, vessels, seams, busy regions, shells, shading.
 
 All of it may be conspicuous and none of it is a lesion. What tells the two apart is that healthy things come in pairs,
-lie on the line of symmetry, or belong to a region that is busy all over. Half of the bodies are plain: if all were full of
-conspicuous healthy things, a conspicuous lesion in a plain one would count for little.
+lie on the line of symmetry, or belong to a region that is busy all over. Half of the bodies are plain: if all were
+full of conspicuous healthy things, a conspicuous lesion in a plain one would count for little.
 """
 
 import torch
