@@ -7,7 +7,7 @@ from typing import Literal
 
 import open_clip
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from medzsad.clip.load import tower_from_state
@@ -17,11 +17,12 @@ from medzsad.methods.noise import Noise
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
 from medzsad.training.embedded.alignment import Alignment
 from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import Batch, draw_batch
+from medzsad.training.embedded.batches import Batch, draw_batch, normalize_images
 from medzsad.training.embedded.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
 from medzsad.training.embedded.config import MiniConfig
 from medzsad.training.embedded.model import MODEL_CONFIG, SPEC
 from medzsad.training.embedded.states import CONTEXT_TOKENS, STATE_TOKENS, spoken_states, state_tokens
+from medzsad.training.generator.images import generate
 from medzsad.training.objective import ObjectiveOptions, Truth, bayes_pfl_losses
 from medzsad.training.optimization import make_optimizer, rate_share, set_rates
 from medzsad.training.randomness import generator_for
@@ -33,17 +34,30 @@ _PROMPTS = 4  # first number of the random streams of this phase; those of the f
 _REPORT_EVERY = 25
 # Shifts of the state tokens start this small beside the words that they shift.
 _FLOW_START = 0.1
+# Root mean square of the class token's entries. Bayes-PFL makes the weights of its flows from the class token, and no
+# loss of the first phase holds its length: left alone it is some six times longer, and the flows' gradients 30 to 300
+# times larger.
+_CLASS_TOKEN_RMS = 0.7
+_IMAGES_MEASURED = 32
 
 Stage = Literal[1, 2]
 
 
+@torch.no_grad()
 def frozen_tower(model: Alignment, vocabulary: Vocabulary) -> open_clip.CLIP:
-    """The aligned tower with CLIP's whole vocabulary; words that were not trained have zero embeddings."""
+    """The aligned tower with CLIP's whole vocabulary; words that were not trained have zero embeddings.
+
+    Its class tokens point where they did; on generated images their entries have a root mean square of 0.7.
+    """
     state = dict(model.clip.state_dict())
     rows = state["token_embedding.weight"]
     table = torch.zeros(MODEL_CONFIG["text_cfg"]["vocab_size"], rows.shape[1])
     table[vocabulary.ids] = rows
-    return tower_from_state(MODEL_CONFIG, SPEC, {**state, "token_embedding.weight": table})
+    clip = tower_from_state(MODEL_CONFIG, SPEC, {**state, "token_embedding.weight": table})
+    images = generate(_IMAGES_MEASURED, SPEC.image_size, torch.Generator().manual_seed(0)).images
+    cls = image_features(clip, SPEC, normalize_images(images)).cls
+    clip.visual.proj.mul_(_CLASS_TOKEN_RMS / cls.square().mean().sqrt())
+    return clip
 
 
 @torch.no_grad()
@@ -130,7 +144,7 @@ def _losses(
     train: AuxiliarySet,
     source: torch.Generator,
     stage: Stage,
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Tensor]:
     half = config.prompt_batch // 2
     side = SPEC.image_size
     batch = draw_batch(source, train, generated=config.prompt_batch - half, industrial=half, size=side)

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import normalize
 
 from medzsad.clip.text import token_ids
+from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.embedded.alignment import Alignment, align
 from medzsad.training.embedded.auxiliary import AuxiliarySet
+from medzsad.training.embedded.batches import normalize_images
 from medzsad.training.embedded.captions import ABNORMAL_STATES, NORMAL_STATES, vocabulary
 from medzsad.training.embedded.config import MiniConfig, Stage, read_mini_config
 from medzsad.training.embedded.model import SPEC
@@ -22,6 +25,7 @@ from medzsad.training.embedded.optimization import make_optimizers, set_rates
 from medzsad.training.embedded.prompts import fresh_prompts, frozen_tower
 from medzsad.training.embedded.recipe import train_mini
 from medzsad.training.embedded.states import prompted_states, spoken_states, state_tokens
+from medzsad.training.generator.images import generate
 from medzsad.training.randomness import generator_for
 
 
@@ -103,6 +107,16 @@ def test_the_full_vocabulary_holds_the_trained_words_and_zeros(model: Alignment)
     assert table.shape[0] == 49408
     assert torch.equal(table[words.ids], model.clip.token_embedding.weight)
     assert int((table.abs().sum(dim=1) > 0).sum()) <= len(words.ids)
+
+
+@torch.no_grad()
+def test_class_tokens_of_the_frozen_tower_keep_their_direction_and_have_a_stated_size(model: Alignment) -> None:
+    clip = frozen_tower(model, vocabulary())
+    made = generate(32, SPEC.image_size, torch.Generator().manual_seed(0)).images
+    images = normalize_images(made)
+    frozen, aligned = image_features(clip, SPEC, images).cls, image_features(model.clip, SPEC, images).cls
+    assert float(frozen.square().mean().sqrt()) == pytest.approx(0.7, rel=1e-4)
+    assert torch.allclose(normalize(frozen, dim=-1), normalize(aligned, dim=-1), atol=1e-5)
 
 
 @torch.no_grad()
