@@ -13,10 +13,10 @@ from yardstick_measures import (
     count_scores,
     dice,
     ranking_measures,
-    resample_weights,
     share_measure,
 )
 
+from medzsad.evaluation.bootstrap import resample_weights
 from medzsad.volume.lesions import label_lesions
 
 Rows = dict[str, Measure | None]
@@ -88,7 +88,7 @@ def brainix_rows(volume: Volume, score: VolumeScore) -> Rows:
 def lgg_rows(pictures: Pictures, column: Column) -> Rows:
     """Ranking of the tumor's pixels over all slices, and how many slices are flagged."""
     scores = column.pictures(pictures.pixels)
-    weights = resample_weights(pictures.groups)
+    weights = resample_weights(pictures.groups, seed=0)
     counted = count_scores([score.map for score in scores], pictures.truths)
     auroc, precision = ranking_measures(counted, weights)
     everything = np.ones(len(scores), bool)
@@ -104,7 +104,7 @@ def lgg_rows(pictures: Pictures, column: Column) -> Rows:
 def brain_mri_rows(pictures: Pictures, column: Column) -> Rows:
     """Ranking of the images by the image head and by the largest pixel score, and how many are flagged."""
     scores = column.pictures(pictures.pixels)
-    weights = resample_weights(pictures.groups)
+    weights = resample_weights(pictures.groups, seed=0)
     rows: Rows = {}
     peaks = [score.peak for score in scores]
     for name, values in (("image score", [score.image for score in scores]), ("largest pixel", peaks)):

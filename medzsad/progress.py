@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a bar with rate and remaining time on a terminal, silence elsewhere."""
+"""Progress on stderr: bars with remaining time on a terminal; of a run also the rate, and silence elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,3 +99,21 @@ def progress_observer(enabled: bool = True) -> Iterator[Observer]:
     )
     with Progress(*columns, console=console) as progress:
         yield Bar(progress)
+
+
+@contextmanager
+def stderr_console() -> Iterator[tuple[Console, Progress | None]]:
+    """The console of stderr, and on a terminal a bar for steps; for work that also prints lines."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield console, None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield console, bar

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
+
+from medzsad.progress import stderr_console
 
 
 class EvaluationObserver(Protocol):
@@ -53,19 +55,8 @@ class EvaluationLines:
 @contextmanager
 def evaluation_observer(enabled: bool = True) -> Iterator[EvaluationObserver]:
     """An observer for stderr; a silent one if `enabled` is false."""
-    console = Console(stderr=True)
     if not enabled:
         yield SilentEvaluation()
         return
-    if not console.is_terminal:
-        yield EvaluationLines(console)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with stderr_console() as (console, bar):
         yield EvaluationLines(console, bar)

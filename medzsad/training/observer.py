@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
+
+from medzsad.progress import stderr_console
 
 _LINE_EVERY = 10  # steps
 
@@ -73,19 +75,8 @@ class Lines:
 @contextmanager
 def training_observer(enabled: bool = True) -> Iterator[TrainObserver]:
     """An observer for stderr; a silent one if `enabled` is false."""
-    console = Console(stderr=True)
     if not enabled:
         yield SilentTraining()
         return
-    if not console.is_terminal:
-        yield Lines(console)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with stderr_console() as (console, bar):
         yield Lines(console, bar)
