@@ -39,7 +39,7 @@ class Tally:
 class _Block:
     negatives: Unsigned | None = None
     positives: Unsigned | None = None
-    weights: NDArray[np.float32] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True)
@@ -89,9 +89,9 @@ class ScoreCounts:
             block.positives = _counted(block.positives, keys[part])
             if weights is not None:
                 if block.weights is None:
-                    block.weights = np.zeros(_BLOCK, np.float32)
-                low = keys[part] & np.uint32(_BLOCK - 1)
-                np.add.at(block.weights, low, weights[part].astype(np.float32))
+                    block.weights = np.zeros(_BLOCK)
+                low, starts = _distinct(keys[part])
+                block.weights[low] += np.add.reduceat(weights[part], starts)
         if weights is not None:
             self.weight += float(weights.sum())
 
@@ -108,7 +108,7 @@ class ScoreCounts:
                 np.zeros(len(low)) if counts is None else counts[low].astype(np.float64)
                 for counts in (block.negatives, block.positives)
             )
-            weights = np.zeros(len(low)) if block.weights is None else block.weights[low].astype(np.float64)
+            weights = np.zeros(len(low)) if block.weights is None else block.weights[low]
             keys = low.astype(np.uint32) | np.uint32(number << _LOW_BITS)
             yield Tally(_scores(keys), negatives, positives, weights)
 
@@ -153,8 +153,7 @@ def _counted(counts: Unsigned | None, keys: NDArray[np.uint32]) -> Unsigned:
     """The counts with rising keys of their block added."""
     if counts is None:
         counts = np.zeros(_BLOCK, np.uint32)
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    low = (keys[starts] & np.uint32(_BLOCK - 1)).astype(np.intp)
+    low, starts = _distinct(keys)
     times = np.diff(starts, append=len(keys)).astype(counts.dtype)
     total = counts[low] + times
     if counts.dtype == np.uint32 and (total < times).any():
@@ -163,3 +162,9 @@ def _counted(counts: Unsigned | None, keys: NDArray[np.uint32]) -> Unsigned:
         total = counts[low] + times
     counts[low] = total
     return counts
+
+
+def _distinct(keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places within their block of the distinct ones of rising keys, and where each begins among the keys."""
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return (keys[starts] & np.uint32(_BLOCK - 1)).astype(np.intp), starts

@@ -86,6 +86,16 @@ def test_both_aupros_equal_loops_over_regions(kind: str, seed: int) -> None:
         assert found["aupro_rescaled"].value == pytest.approx(rescaled, abs=1e-6)
 
 
+def test_aupro_is_exact_where_many_pixels_of_large_regions_share_a_score() -> None:
+    masks = [np.zeros((700, 900), bool) for _ in range(2)]
+    random = np.random.default_rng(5)
+    for mask in masks:
+        mask[20:620, 30 : 500 + random.integers(0, 90)] = True
+        mask[650:653, 700:703] = True
+    maps = [np.round(random.random(m.shape) + 0.3 * m, 0).astype(np.float32) / 2 for m in masks]
+    assert _figures(maps, masks)["aupro"].value == pytest.approx(plain_aupro(maps, masks), abs=1e-7)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(st.floats(-2, 2, width=32), min_size=4, max_size=40),
