@@ -15,8 +15,9 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from medzsad.clip.positions import resize_positions
 
-# Patch tokens can be read after the eighths (laid out on the quarters) and after the quarters.
-TAPS = 2
+# Patch tokens can be read after the transformer and after the eighths (both laid out on the quarters), and after the
+# quarters.
+TAPS = 3
 _STRIDE = 16
 _QUARTER = 4
 
@@ -118,18 +119,19 @@ class HybridVision(nn.Module):
 
         Args:
             images: (b, 3, h, w) with h = w, a multiple of 16; the position grid is resized to it.
-            taps: 1 for the eighths, 2 for the quarters.
+            taps: Rising; 1 for the sixteenths, 2 for the eighths, 3 for the quarters.
         """
         images = images.contiguous(memory_format=torch.channels_last)
         quarters, eighths, sixteenths = self.stem(images)
         cls, tokens = self._attend(self.to_tokens(sixteenths))
         if not taps:
             return cls, ()
-        eighths = self.eighths(self.lateral_eighths(eighths) + _doubled(self.from_tokens(tokens)))
-        spread = _doubled(eighths)
-        found = {1: spread}
-        if TAPS in taps:
-            found[2] = self.quarters(self.lateral_quarters(quarters) + spread)
+        seen = self.from_tokens(tokens)
+        found = {1: _enlarged(seen, 4)}
+        if taps[-1] > 1:
+            found[2] = _enlarged(self.eighths(self.lateral_eighths(eighths) + _enlarged(seen, 2)), 2)
+        if taps[-1] > 2:
+            found[3] = self.quarters(self.lateral_quarters(quarters) + found[2])
         return cls, tuple(self.norms[tap - 1](found[tap].flatten(2).transpose(1, 2)) for tap in taps)
 
     def _attend(self, cells: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,8 +146,8 @@ class HybridVision(nn.Module):
         return cls, tokens[:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
 
 
-def _doubled(x: Tensor) -> Tensor:
-    return interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+def _enlarged(x: Tensor, factor: int) -> Tensor:
+    return interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 def hybrid_from_config(embed_dim: int, vision: dict[str, Any], image_size: int) -> HybridVision:

@@ -28,24 +28,24 @@ def vision() -> HybridVision:
 
 @torch.no_grad()
 def test_patch_tokens_are_the_quarters_of_the_picture(vision: HybridVision) -> None:
-    cls, patches = vision.features(_images(2, 64), (1, 2))
+    cls, patches = vision.features(_images(2, 64), (1, 2, 3))
     assert cls.shape == (2, 16)
-    assert [tuple(tokens.shape) for tokens in patches] == [(2, 16 * 16, 24)] * 2
+    assert [tuple(tokens.shape) for tokens in patches] == [(2, 16 * 16, 24)] * 3
     assert vision.grid_size == (16, 16)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("side", [48, 96])
 def test_the_position_grid_follows_the_size_of_the_picture(vision: HybridVision, side: int) -> None:
-    _, patches = vision.features(_images(1, side), (2,))
+    _, patches = vision.features(_images(1, side), (3,))
     assert patches[0].shape[1] == (side // 4) ** 2
 
 
 @torch.no_grad()
 def test_a_picture_is_described_alike_in_any_batch(vision: HybridVision) -> None:
     images = _images(3, 64)
-    together = vision.features(images, (1, 2))
-    alone = vision.features(images[1:2], (1, 2))
+    together = vision.features(images, (1, 2, 3))
+    alone = vision.features(images[1:2], (1, 2, 3))
     assert torch.allclose(together[0][1], alone[0][0], atol=1e-5)
     for one, other in zip(together[1], alone[1], strict=True):
         assert torch.allclose(one[1], other[0], atol=1e-4)
@@ -56,7 +56,7 @@ def test_tokens_lie_where_the_picture_has_them(vision: HybridVision) -> None:
     images = _images(1, 64)
     changed = images.clone()
     changed[..., 44:48, 12:16] += 3  # row 11, column 3 of the quarters
-    before, after = (vision.features(x, (2,))[1][0][0].reshape(16, 16, -1) for x in (images, changed))
+    before, after = (vision.features(x, (3,))[1][0][0].reshape(16, 16, -1) for x in (images, changed))
     difference = (after - before).norm(dim=-1)
     row, column = divmod(int(difference.argmax()), 16)
     assert abs(row - 11) <= 1
@@ -97,8 +97,8 @@ def test_its_positions_are_resized_to_another_picture_size() -> None:
 
 
 def test_a_tap_that_it_does_not_have_is_refused() -> None:
-    with pytest.raises(WeightsError, match="Layer 3"):
-        build_tower(CONFIG, TowerSpec(image_size=64, layers=(1, 3)))
+    with pytest.raises(WeightsError, match="Layer 4"):
+        build_tower(CONFIG, TowerSpec(image_size=64, layers=(1, 4)))
 
 
 def test_a_picture_size_between_its_cells_is_refused() -> None:

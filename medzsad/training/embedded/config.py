@@ -51,6 +51,8 @@ class MiniConfig(BaseModel):
         save_every: Steps between two checkpoints.
         prompt_steps: Steps of the second phase, its first stage (prompts).
         head_steps: Steps of the second phase, its second stage (image score).
+        prompt_rate_factor: The prompts' rates over those of Bayes-PFL's authors: they start from what is learned
+            already, not from noise, and at the full rates they forget it.
         head_rate_factor: The second stage learns so many times faster than Bayes-PFL's authors let it.
         prompt_batch: Images in a batch of the second phase; half are auxiliary.
         samples: Prompt samples that the finished model draws.
@@ -78,6 +80,7 @@ class MiniConfig(BaseModel):
     separation_weight: float = Field(default=0.1, ge=0)
     prompt_steps: int = Field(default=500, ge=1)
     head_steps: int = Field(default=300, ge=1)
+    prompt_rate_factor: float = Field(default=0.1, gt=0)
     head_rate_factor: float = Field(default=5.0, gt=0)
     prompt_batch: int = Field(default=16, ge=2)
     samples: int = Field(default=4, ge=1)

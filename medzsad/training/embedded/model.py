@@ -23,7 +23,7 @@ MODEL_CONFIG: dict[str, Any] = {
     },
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 3},
 }
-SPEC = TowerSpec(image_size=256, layers=(1, 2))
+SPEC = TowerSpec(image_size=256, layers=(1, 2, 3))
 
 
 def build_clip(vocabulary_size: int) -> open_clip.CLIP:

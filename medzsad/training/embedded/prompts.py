@@ -114,7 +114,7 @@ def _run_stage(
 ) -> None:
     optimizer = make_optimizer(prompts, stage)
     for group in optimizer.param_groups:
-        group["base_lr"] *= config.head_rate_factor if stage == 2 else 1.0
+        group["base_lr"] *= config.head_rate_factor if stage == 2 else config.prompt_rate_factor
     state = load_checkpoint(path)
     first = 0
     if state is not None:
