@@ -120,8 +120,7 @@ def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) 
         record, _ = case.result()
         observer.case_ended(record.name, record.outcome, record.message)
 
-    files = ThreadPoolExecutor(1, "files")
-    try:
+    with ThreadPoolExecutor(1, "files") as files:
         coming = files.submit(runner.prepare, candidates[0])
         for candidate, following in zip(candidates, [*candidates[1:], None], strict=True):
             observer.case_started(candidate.name)
@@ -131,15 +130,13 @@ def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) 
                 coming = files.submit(runner.prepare, following)
             scored = runner.score(prepared)
             if ended:
-                told(ended[-1])
+                ended[-1].result()  # no more than one result waits to be written
             ended.append(files.submit(runner.finish, prepared, scored))
+            ended[-1].add_done_callback(told)
             if following is not None and not ahead:
                 del prepared, scored
                 ended[-1].result()
                 coming = files.submit(runner.prepare, following)
-        told(ended[-1])
-    finally:
-        files.shutdown(cancel_futures=True)
     return [case.result() for case in ended]
 
 
