@@ -14,6 +14,7 @@ Axis = Literal["acquisition", "axial", "coronal", "sagittal"]
 ResizeRule = Literal["fit", "stretch"]
 ScoreDtype = Literal["float32", "float16-scaled"]
 Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 
 # Codes of DICOM's Modality (PS3.3 C.7.3.1.1.1) that hold pictures, and PICTURE for 8-bit ones.
 MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OPT", "OP", "ES", "XC", "SM", "PICTURE")
@@ -41,6 +42,7 @@ class RunConfig(BaseModel):
         class_name: Word for the organ in the prompts; None takes the one stored with the weights.
         modality: Overrides the modality of the file ("CT", "MR", ...); NIfTI does not carry one.
         axis: Which slices are scored; `acquisition` takes those with the best in-plane resolution.
+        slice_step: Score every so many slices and interpolate those between; 1 scores all.
         window: "auto", a preset such as "lung" (see `medzsad.slices.window`), or "LOW,HIGH" in units of the scan.
         resize: `fit` keeps millimetres true and pads; `stretch` fills the square, as in the papers.
         samples: Prompt samples per slice; None takes the number stored with the weights.
@@ -57,8 +59,9 @@ class RunConfig(BaseModel):
         max_archive_bytes: Largest unpacked size of one archive.
         score_dtype: How score.nii.gz stores its values.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: Arithmetic of the model; float32 is the reference.
-        batch_size: Slices scored at once; does not change the results. Halved by itself when memory runs out.
+        precision: Arithmetic of the model; float32 is the reference, auto takes bfloat16 where the device multiplies
+            it in hardware.
+        batch_size: Slices scored at once; does not change the results. None takes what fits into memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +71,7 @@ class RunConfig(BaseModel):
     class_name: str | None = None
     modality: Modality | None = None
     axis: Axis = "acquisition"
+    slice_step: int = Field(default=1, ge=1, le=100)
     window: str = "auto"
     resize: ResizeRule = "fit"
     samples: int | None = Field(default=None, ge=1, le=1000)
@@ -84,8 +88,8 @@ class RunConfig(BaseModel):
     max_archive_bytes: int = Field(default=16 * 1024**3, ge=1)
     score_dtype: ScoreDtype = "float32"
     device: str = "auto"
-    precision: Precision = "float32"
-    batch_size: int = Field(default=8, ge=1, le=4096)
+    precision: PrecisionChoice = "auto"
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
 
 
 # These choose cases, limits or speed; none of them changes what a case's files hold.

@@ -18,7 +18,7 @@ from medzsad.scan.discover import discover
 from medzsad.scan.names import shown_name
 from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
-from medzsad.scoring.device import resolve_device
+from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
 from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
 from medzsad.slices.stack import SliceStack, stack_slices
 from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
@@ -124,15 +124,7 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         config.threshold, detector.info.threshold, detector.info.threshold_provenance
     )
     stack = _stack(scan, detector, config)
-    scores = score_stack(
-        detector,
-        stack,
-        class_name=config.class_name or detector.info.class_name,
-        noise=SharedNoise(config.seed),
-        device=_device_of(detector),
-        precision=config.precision,
-        batch_size=config.batch_size,
-    )
+    scores = _scores(stack, detector, config)
     score = stack.restore(smooth(stack, scores.score, config.smooth_mm))
     np.clip(score, 0.0, 1.0, out=score)
     candidate = apply_threshold(score, threshold)
@@ -159,8 +151,13 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         threshold=threshold,
         threshold_provenance=provenance,
         window=stack.window.record(),
-        notes=scan.notes + _remarks(scan, stack),
+        notes=scan.notes + _remarks(scan, stack, scores),
     )
+
+
+def settled(config: RunConfig, detector: Detector) -> RunConfig:
+    """The configuration with `auto` replaced by the arithmetic that it comes to, which decides the last digits."""
+    return config.model_copy(update={"precision": resolve_precision(config.precision, _device_of(detector))})
 
 
 def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
@@ -170,6 +167,20 @@ def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
         axis=config.axis,
         window=config.window,
         resize=config.resize,
+    )
+
+
+def _scores(stack: SliceStack, detector: Detector, config: RunConfig) -> ScoreVolume:
+    device = _device_of(detector)
+    return score_stack(
+        detector,
+        stack,
+        class_name=config.class_name or detector.info.class_name,
+        noise=SharedNoise(config.seed),
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        batch_size=config.batch_size or batch_that_fits(detector.spec.image_size, device),
+        step=config.slice_step,
     )
 
 
@@ -190,7 +201,7 @@ def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, .
     return tuple(sorted(entries, key=lambda entry: entry.index))
 
 
-def _remarks(scan: Scan, stack: SliceStack) -> tuple[str, ...]:
+def _remarks(scan: Scan, stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
     remarks = []
     if looks_like_hounsfield(scan):
         remarks.append(
@@ -208,4 +219,10 @@ def _remarks(scan: Scan, stack: SliceStack) -> tuple[str, ...]:
         )
     if not stack.tissue.any():
         remarks.append("No slice holds tissue under the chosen window; nothing was scored.")
+    between = int((stack.tissue & ~scores.scored).sum())
+    if between:
+        remarks.append(
+            f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
+            "neighbours."
+        )
     return tuple(remarks)

@@ -2,17 +2,19 @@
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from medzsad import batch
+from medzsad import batch, cases
 from medzsad.batch import RunOrder, RunSummary, plan_run, run_cases
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
 from medzsad.output.case import CaseFacts
 from medzsad.output.schema import CaseRecord
+from medzsad.scan.records import Candidate, ReadLimits, Scan
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
@@ -71,14 +73,14 @@ def test_a_broken_file_costs_no_other_case_anything(scans: Path, tmp_path: Path,
 def test_an_unforeseen_error_is_recorded_and_the_run_goes_on(
     scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = batch.read_scan
+    real = cases.read_scan
 
     def read_or_break(candidate: object, limits: object) -> object:
         if candidate.name == "one":  # type: ignore[attr-defined]
             raise ZeroDivisionError("Phantom^Secret")
         return real(candidate, limits)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batch, "read_scan", read_or_break)
+    monkeypatch.setattr(cases, "read_scan", read_or_break)
     summary = _run(scans, tmp_path / "out")
     by_name = {record.name: record for record in summary.records}
     assert by_name["one"].outcome == Outcome.FAILED
@@ -88,6 +90,45 @@ def test_an_unforeseen_error_is_recorded_and_the_run_goes_on(
     monkeypatch.undo()
     monkeypatch.setattr(batch, "_load", lambda config: detector)
     assert _run(scans, tmp_path / "out").exit_code == ExitCode.OK
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_small_scan_is_read_while_the_one_before_it_is_scored_a_large_one_is_not(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    write_nifti(scans / "three.nii.gz", phantom_scan(name="three", seed=2))
+    if large:
+        monkeypatch.setattr(batch, "_LARGE", 10)
+    real_read, real_score = cases.read_scan, cases.detect_scan
+    read: list[str] = []
+    seen_by: list[bool] = []
+    begun = threading.Event()
+
+    def reading(candidate: Candidate, limits: ReadLimits) -> Scan:
+        read.append(candidate.name)
+        if len(read) > 1:
+            begun.set()
+        return real_read(candidate, limits)
+
+    def scoring(*args: object) -> CaseResult:
+        if len(seen_by) == 0:
+            seen_by.append(begun.wait(0.3 if large else 10))
+        return real_score(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cases, "read_scan", reading)
+    monkeypatch.setattr(cases, "detect_scan", scoring)
+    summary = _run(scans, tmp_path / "out")
+    assert seen_by == [not large]
+    assert [record.name for record in summary.records] == read
+    assert [record.outcome for record in summary.records] == [Outcome.LESION] * 3
+
+
+def test_what_is_wrong_for_every_case_ends_the_run_and_leaves_nothing_half_written(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    with pytest.raises(ConfigError, match="window"):
+        _run(scans, tmp_path / "out", window="no such window")
+    assert {p.name for p in (tmp_path / "out").iterdir()} <= {".medzsad"}
 
 
 def test_a_second_run_scores_nothing_and_leaves_every_byte(
@@ -148,14 +189,14 @@ def test_a_refusal_is_looked_at_anew(scans: Path, tmp_path: Path, detector: Brig
 def test_an_error_while_writing_costs_no_other_case_anything(
     scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = batch.write_case
+    real = cases.write_case
 
     def write_or_break(result: CaseResult, out: Path, facts: CaseFacts) -> CaseRecord:
         if result.name == "one":
             raise ValueError("Phantom^Secret")
         return real(result, out, facts)
 
-    monkeypatch.setattr(batch, "write_case", write_or_break)
+    monkeypatch.setattr(cases, "write_case", write_or_break)
     summary = _run(scans, tmp_path / "out")
     outcomes = {record.name: record.outcome for record in summary.records}
     assert outcomes.pop("one") == Outcome.FAILED
@@ -173,7 +214,7 @@ def test_verbose_tells_places_but_not_the_text_of_foreign_errors(
     def broken(candidate: object, limits: object) -> object:
         raise ValueError("Phantom^Secret")
 
-    monkeypatch.setattr(batch, "read_scan", broken)
+    monkeypatch.setattr(cases, "read_scan", broken)
     with caplog.at_level("DEBUG", logger="medzsad"):
         _run(scans, tmp_path / "out")
     assert "ValueError at" in caplog.text
@@ -207,9 +248,11 @@ def test_an_empty_folder_is_a_usage_error(tmp_path: Path, detector: BrightnessDe
 def test_the_report_holds_the_resolved_configuration(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
     _run(scans, tmp_path / "out", axis="axial")
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert report["manifest"]["config"] == make_config(
-        {"threshold": 0.75, "window": "0,1000", "axis": "axial"}
-    ).model_dump(mode="json")
+    found = report["manifest"]["config"]
+    # Nothing is left to the device: the last digits depend on it.
+    assert found.pop("precision") == report["manifest"]["precision"] in {"float32", "bfloat16"}
+    expected = make_config({"threshold": 0.75, "window": "0,1000", "axis": "axial"}).model_dump(mode="json")
+    assert found == {key: value for key, value in expected.items() if key != "precision"}
 
 
 def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:

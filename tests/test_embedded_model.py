@@ -48,6 +48,14 @@ def test_it_finds_the_lesion_of_the_example_scan(detector: Detector) -> None:
     assert distance_mm < 15.0
 
 
+def test_bfloat16_finds_the_same_lesions(detector: Detector) -> None:
+    scan = ROOT / "examples" / "scans" / "head_with_lesion"
+    exact, fast = (medzsad.detect(scan, detector=detector, precision=p) for p in ("float32", "bfloat16"))
+    assert 0 < np.abs(exact.score - fast.score).max() < 2e-2
+    assert len(exact.lesions) == len(fast.lesions)
+    assert 2 * (exact.mask & fast.mask).sum() > 0.98 * (exact.mask.sum() + fast.mask.sum())
+
+
 def test_the_scores_of_a_batch_are_those_of_its_images(detector: Detector) -> None:
     stack = stack_slices(phantom_scan().scan, size=detector.spec.image_size)
     _, images = next(stack.batches(5))

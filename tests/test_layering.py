@@ -20,7 +20,7 @@ LEVELS: list[set[str]] = [
     {"volume"},
     {"output", "resume"},
     {"pipeline", "progress"},
-    {"inspection"},
+    {"inspection", "cases"},
     {"batch"},
     {"datasets"},
     {"training", "evaluation"},

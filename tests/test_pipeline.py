@@ -92,6 +92,23 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
         assert np.array_equal(results[0].score, other.score)
 
 
+def test_a_long_stack_can_be_scored_in_steps_and_says_so() -> None:
+    phantom = phantom_scan()
+    options = {"threshold": 0.75, "window": "0,1000"}
+    whole, thin = (
+        medzsad.detect(phantom.scan, detector=BrightnessDetector(), slice_step=step, **options) for step in (1, 2)
+    )
+    _largest_is_on_the_lesion(thin, phantom)
+    scored = [entry.index for entry in thin.slices if entry.scored]
+    assert 0 < len(scored) < sum(entry.scored for entry in whole.slices)
+    assert whole.score is not None
+    assert thin.score is not None
+    at = np.take(thin.score, scored, axis=thin.slice_axis) == np.take(whole.score, scored, axis=whole.slice_axis)
+    assert at.all()
+    assert any("interpolated" in note for note in thin.notes)
+    assert not any("interpolated" in note for note in whole.notes)
+
+
 def test_only_slices_with_tissue_are_scored_and_the_others_are_zero() -> None:
     phantom = phantom_scan()
     voxels = phantom.scan.voxels.copy()

@@ -28,6 +28,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 type=click.Choice(["acquisition", "axial", "coronal", "sagittal"]),
                 help="Which slices are scored.  [acquisition]",
             ),
+            click.option("--slice-step", type=int, help="Score every so many slices, interpolate the others.  [1]"),
             click.option("--window", help="auto, percentiles, a CT preset such as lung, or LOW,HIGH.  [auto]"),
             click.option(
                 "--resize",
@@ -55,8 +56,12 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 "--score-dtype", type=click.Choice(["float32", "float16-scaled"]), help="Storage of score.nii.gz."
             ),
             click.option("--device", help="auto, cpu, cuda, cuda:N or mps.  [auto]"),
-            click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[float32]"),
-            click.option("--batch-size", type=int, help="Slices scored at once; changes no result.  [8]"),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "float32", "bfloat16"]),
+                help="auto: bfloat16 where the device multiplies it in hardware.  [auto]",
+            ),
+            click.option("--batch-size", type=int, help="Slices scored at once; changes no result.  [by memory]"),
         ]
     ):
         command = option(command)

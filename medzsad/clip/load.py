@@ -10,6 +10,7 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
+from medzsad.clip.attention import fuse_attention
 from medzsad.clip.hybrid import TAPS, hybrid_from_config
 from medzsad.clip.positions import resize_positions
 from medzsad.clip.spec import TowerSpec
@@ -38,10 +39,12 @@ def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP
     _check_config(vision, text, spec)
     vision["image_size"] = spec.image_size
     embed_dim, quick_gelu = model_config["embed_dim"], spec.activation == "quick_gelu"
-    if vision.get("kind") != "hybrid":
-        return CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
-    clip = CLIP(embed_dim, _PLACEHOLDER, text, quick_gelu=quick_gelu)
-    clip.visual = hybrid_from_config(embed_dim, vision, spec.image_size)
+    if vision.get("kind") == "hybrid":
+        clip = CLIP(embed_dim, _PLACEHOLDER, text, quick_gelu=quick_gelu)
+        clip.visual = hybrid_from_config(embed_dim, vision, spec.image_size)
+    else:
+        clip = CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+    fuse_attention(clip)
     return clip
 
 

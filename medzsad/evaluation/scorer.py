@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzsad.batch import model_record
+from medzsad.cases import model_record
 from medzsad.config import Precision, ResizeRule
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise

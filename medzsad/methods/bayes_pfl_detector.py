@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import open_clip
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from medzsad.clip.spec import TowerSpec
-from medzsad.clip.vision import ImageFeatures, image_features
+from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
 from medzsad.methods.base import Prediction, WeightsInfo
 from medzsad.methods.bayes_pfl import BayesPFL
+from medzsad.methods.maps import score_maps
 from medzsad.methods.noise import NoiseSource
 
 
@@ -48,7 +48,9 @@ class BayesPFLDetector(nn.Module):
         features = image_features(self.clip, self.spec, images)
         draws = noise.draw(len(images), self.info.samples, self.prompts.sizes["width"])
         text = self.prompts.text_embeddings(self.clip, features, class_names, draws)
-        score_map, spread = self._maps(features, text)
+        layers = self.prompts.pixel_logits(features, text)
+        side = self.spec.image_size
+        score_map, spread = score_maps(layers, features.grid, (side, side), self.info.samples)
         image_logits = self.prompts.image_logits(features, text, self.info.stage)
         image_score = image_logits.softmax(dim=-1)[..., 1].mean(dim=1)
         return Prediction(score_map, image_score, spread)
@@ -59,26 +61,3 @@ class BayesPFLDetector(nn.Module):
             raise ConfigError(f"Images of shape (b, 3, {side}, {side}) are needed, got {tuple(images.shape)}.")
         if len(class_names) != len(images):
             raise ConfigError(f"{len(images)} images came with {len(class_names)} class names; one each is needed.")
-
-    def _maps(self, features: ImageFeatures, text: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean map (b, H, W) and its standard deviation over samples; one sample's maps at full size at a time."""
-        samples = self.info.samples
-        # The softmax over a pair of upsampled logits is the logistic function of their upsampled difference.
-        differences = [
-            (logits[:, :, 1] - logits[:, :, 0]).reshape(len(text), samples, -1, *features.grid)
-            for logits in self.prompts.pixel_logits(features, text)
-        ]  # (b, R, B, rows, columns) per layer
-        size = (self.spec.image_size, self.spec.image_size)
-        mean = differences[0].new_zeros(len(text), *size)
-        squares = torch.zeros_like(mean)
-        for sample in range(samples):
-            one = torch.zeros_like(mean)
-            for layer in differences:
-                upsampled = interpolate(layer[:, sample], size=size, mode="bilinear", align_corners=True)
-                one += upsampled.sigmoid_().mean(dim=1)
-            one /= len(differences)
-            step = one - mean
-            mean += step / (sample + 1)
-            squares += step * (one - mean)
-        spread = (squares / samples).sqrt() if samples > 1 else None
-        return mean, spread

@@ -3,10 +3,16 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 
+import psutil
 import torch
 
-from medzsad.config import Precision
+from medzsad.config import Precision, PrecisionChoice
 from medzsad.errors import ConfigError
+
+# What a slice needs beyond the weights, measured on ViT-L-14-336 at 518 pixels (benchmarks/throughput.py), rounded up.
+_BYTES_PER_PIXEL = 1000
+# More slices at once than this are no faster.
+_MOST_ON_CPU, _MOST_ON_CUDA = 8, 32
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +45,27 @@ def _present(device: torch.device) -> bool:
     if device.type == "mps":
         return torch.backends.mps.is_available()
     return True
+
+
+def resolve_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
+    """float32 or bfloat16; "auto" takes bfloat16 where the device multiplies it in hardware."""
+    if choice != "auto":
+        return choice
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    # AMX comes with AVX512-BF16.
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+def batch_that_fits(image_size: int, device: torch.device) -> int:
+    """How many slices to score at once: as many as pay, and no more than a quarter of the free memory holds."""
+    if device.type == "cuda":
+        free, most = torch.cuda.mem_get_info(device)[0], _MOST_ON_CUDA
+    else:
+        free, most = psutil.virtual_memory().available, _MOST_ON_CPU
+    return int(max(1, min(most, free // 4 // (_BYTES_PER_PIXEL * image_size**2))))
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from medzsad.config import Precision
 from medzsad.errors import ScoringError
-from medzsad.methods.base import Detector
+from medzsad.methods.base import Detector, Prediction
 from medzsad.methods.noise import NoiseSource
+from medzsad.scoring.ahead import one_ahead
 from medzsad.scoring.device import autocast
 from medzsad.slices.stack import SliceStack
 
@@ -21,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScoreVolume:
-    """The scores of a stack, in the model's square pixels.
+    """The scores of a stack, in the model's square pixels; 0 where a slice holds no tissue.
 
     Attributes:
-        score: (S, size, size) float32 in [0, 1]; 0 where a slice was not scored.
+        score: (S, size, size) float32 in [0, 1].
         spread: (S, size, size) float32, standard deviation over prompt samples; None where the model gives none.
-        image_score: (S,) float32 in [0, 1]; 0 where a slice was not scored.
-        scored: (S,) bool.
+        image_score: (S,) float32 in [0, 1].
+        scored: (S,) bool; slices with tissue that are not scored are interpolated between their neighbours.
     """
 
     score: NDArray[np.float32]
@@ -45,13 +46,14 @@ def score_stack(
     device: torch.device,
     precision: Precision = "float32",
     batch_size: int = 8,
+    step: int = 1,
 ) -> ScoreVolume:
-    """The scores of all slices with tissue; a slice's score depends on nothing but that slice."""
+    """The scores of all slices with tissue; a scored slice's score depends on nothing but that slice."""
     shape = (len(stack), stack.size, stack.size)
     score, spread = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     image_score = np.zeros(len(stack), np.float32)
     has_spread = True
-    for positions, images in stack.batches(batch_size):
+    for positions, images in one_ahead(stack.batches(batch_size, step)):
         parts = score_batch(detector, images, class_name, noise, device, precision)
         done = 0
         for maps, spreads, probabilities in parts:
@@ -62,7 +64,21 @@ def score_stack(
             else:
                 spread[at] = spreads
             done += len(maps)
-    return ScoreVolume(score, spread if has_spread else None, image_score, stack.tissue.copy())
+    scored = np.zeros(len(stack), bool)
+    scored[stack.chosen(step)] = True
+    for values in (score, spread, image_score):
+        _fill_between(values, scored, stack.tissue)
+    return ScoreVolume(score, spread if has_spread else None, image_score, scored)
+
+
+def _fill_between(values: NDArray[np.float32], scored: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> None:
+    """Interpolates linearly, in place, the slices with tissue that were not scored; scored ones lie on both sides."""
+    places = np.flatnonzero(scored)
+    for position in np.flatnonzero(tissue & ~scored):
+        after = int(np.searchsorted(places, position))
+        low, high = places[after - 1], places[after]
+        share = np.float32((position - low) / (high - low))
+        values[position] = (1 - share) * values[low] + share * values[high]
 
 
 BatchScores = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]
@@ -84,7 +100,8 @@ def score_batch(
     # Halving on "out of memory" gives the same numbers, since slices do not depend on their batch.
     try:
         with torch.inference_mode(), autocast(device, precision):
-            prediction = detector.predict(images.to(device), [class_name] * len(images), noise)
+            prediction = detector.predict(_moved(images, device), [class_name] * len(images), noise)
+            scores = _on_host(prediction)
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
@@ -94,13 +111,30 @@ def score_batch(
         return score_batch(detector, images[:half], class_name, noise, device, precision) + score_batch(
             detector, images[half:], class_name, noise, device, precision
         )
-    if not (prediction.score_map.isfinite().all() and prediction.image_score.isfinite().all()):
+    if not (np.isfinite(scores[0]).all() and np.isfinite(scores[2]).all()):
         raise ScoringError(
             f"The model {detector.info.name} gave scores that are no numbers. Verify its weights "
             "(`medzsad weights verify`), or use --precision float32."
         )
-    spread = None if prediction.spread is None else prediction.spread.float().cpu().numpy()
-    return [(prediction.score_map.float().cpu().numpy(), spread, prediction.image_score.float().cpu().numpy())]
+    return [scores]
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return images.to(device)
+    return images.pin_memory().to(device, non_blocking=True)
+
+
+def _on_host(prediction: Prediction) -> BatchScores:
+    """The prediction as arrays, brought over in one copy."""
+    images, shape = len(prediction.image_score), prediction.score_map.shape
+    parts = [prediction.score_map, prediction.image_score]
+    if prediction.spread is not None:
+        parts.append(prediction.spread)
+    flat = torch.cat([part.reshape(images, -1).float() for part in parts], dim=1).cpu().numpy()
+    pixels = shape[1] * shape[2]
+    spread = flat[:, pixels + 1 :].reshape(shape) if prediction.spread is not None else None
+    return flat[:, :pixels].reshape(shape), spread, flat[:, pixels]
 
 
 def smooth(stack: SliceStack, scores: NDArray[np.float32], sigma_mm: float) -> NDArray[np.float32]:

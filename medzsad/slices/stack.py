@@ -63,12 +63,21 @@ class SliceStack:
         planes = self._square(position)
         return planes[0] if planes.shape[0] == 1 else planes
 
-    def batches(self, batch_size: int) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Slices with tissue in order: (positions in the stack, images (b, 3, size, size) normalized for CLIP)."""
+    def chosen(self, step: int = 1) -> NDArray[np.int64]:
+        """Positions in the stack of the slices to score.
+
+        These are, of each run of slices with tissue, every `step`-th from the first on, and the last.
+        """
         positions = np.flatnonzero(self.tissue)
+        runs = np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1)
+        return np.concatenate([np.union1d(run[::step], run[-1:]) for run in runs]).astype(np.int64)
+
+    def batches(self, batch_size: int, step: int = 1) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """The chosen slices in order: (positions in the stack, images (b, 3, size, size) normalized for CLIP)."""
+        positions = self.chosen(step)
         for start in range(0, len(positions), batch_size):
-            chosen = positions[start : start + batch_size]
-            yield chosen, torch.stack([clip_normalize(self._square(int(p))) for p in chosen])
+            batch = positions[start : start + batch_size]
+            yield batch, torch.stack([clip_normalize(self._square(int(p))) for p in batch])
 
     def _square(self, position: int) -> Tensor:
         plane = self._view[:, :, position]  # (H, W) or (H, W, 3)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medzsad.config import UnitInterval, checked_model, read_options
+from medzsad.config import PrecisionChoice, UnitInterval, checked_model, read_options
 from medzsad.errors import ConfigError
 
 
@@ -120,7 +120,7 @@ class TrainConfig(_Part):
     augment: bool = True
     mosaic: UnitInterval = 0.0
     cache: CacheOptions = CacheOptions()
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: PrecisionChoice = "auto"
     device: str = "auto"
     workers: int = Field(default=2, ge=0, le=256)
     save_seconds: float = Field(default=60.0, ge=0)

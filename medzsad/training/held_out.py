@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import open_clip
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from medzsad.config import Precision
 from medzsad.methods.bayes_pfl import BayesPFL
+from medzsad.methods.maps import score_maps
 from medzsad.methods.noise import SharedNoise
 from medzsad.scoring.device import autocast
 from medzsad.training.contact_sheet import SheetRow
@@ -45,15 +45,11 @@ class Scorer:
         sample = prompts.sample_prompts(features, noise)
         with autocast(features.cls.device, self._precision):
             text = prompts.encode_prompts(self._clip, sample, batch.class_names)
-        size = batch.truth.masks.shape[-2:]
-        layers = []
-        for logits in prompts.pixel_logits(features, text):
-            # The softmax over a pair of upsampled logits is the logistic function of their upsampled difference.
-            difference = (logits[:, :, 1] - logits[:, :, 0]).reshape(*logits.shape[:2], *features.grid)
-            upsampled = interpolate(difference, size=size, mode="bilinear", align_corners=True)
-            layers.append(upsampled.sigmoid_().mean(dim=1))
+        layers = prompts.pixel_logits(features, text)
+        size = (batch.truth.masks.shape[-2], batch.truth.masks.shape[-1])
+        maps, _ = score_maps(layers, features.grid, size, self._samples)
         image = prompts.image_logits(features, text, stage).softmax(dim=-1)[..., 1].mean(dim=1)
-        return torch.stack(layers).mean(dim=0), image
+        return maps, image
 
 
 def validation_scores(

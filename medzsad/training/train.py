@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzsad.config import Precision
 from medzsad.datasets.check import check_data, data_text, without_bad
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.pictures import strict_pillow
@@ -16,7 +15,7 @@ from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
 from medzsad.errors import ConfigError
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
 from medzsad.methods.load import save_weights, weights_info
-from medzsad.scoring.device import resolve_device
+from medzsad.scoring.device import resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
 from medzsad.training.calibrate import calibrate
@@ -167,19 +166,6 @@ def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
                 f"No image with a defect mask is {what}: {len(part)} images. Add images, or change hold_out."
             )
     return records, held
-
-
-def resolve_precision(name: str, device: torch.device) -> Precision:
-    """float32 or bfloat16; "auto" takes bfloat16 where the device multiplies it in hardware."""
-    if name == "float32":
-        return "float32"
-    if name == "bfloat16":
-        return "bfloat16"
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return "bfloat16"
-    return "float32"
 
 
 def _show(training: Training, state: TrainState, record: dict[str, Any], board: Board, stage: int) -> None:

@@ -1,6 +1,7 @@
 """Slices to scores: batches, memory, and numbers that are none."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from medzsad.errors import ScoringError
 from medzsad.methods.base import Prediction
 from medzsad.methods.noise import NoiseSource, SharedNoise
+from medzsad.scoring.ahead import one_ahead
 from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
 from medzsad.slices.stack import SliceStack, stack_slices
 from tests.detectors import BrightnessDetector
@@ -21,7 +23,7 @@ def stack() -> SliceStack:
     return stack_slices(phantom_scan().scan, size=48)
 
 
-def _score(detector: BrightnessDetector, stack: SliceStack, batch_size: int) -> ScoreVolume:
+def _score(detector: BrightnessDetector, stack: SliceStack, batch_size: int, step: int = 1) -> ScoreVolume:
     return score_stack(
         detector,
         stack,
@@ -29,6 +31,7 @@ def _score(detector: BrightnessDetector, stack: SliceStack, batch_size: int) -> 
         noise=SharedNoise(0),
         device=torch.device("cpu"),
         batch_size=batch_size,
+        step=step,
     )
 
 
@@ -97,3 +100,47 @@ def test_smoothing_takes_millimetres_whatever_the_pixel_size() -> None:
         mean = (spread * columns).sum() / spread.sum()
         widths_mm.append(float(np.sqrt((spread * (columns - mean) ** 2).sum() / spread.sum())))
     assert widths_mm == pytest.approx([6.0, 6.0], rel=0.1)
+
+
+def test_slices_between_the_scored_ones_are_interpolated(stack: SliceStack) -> None:
+    whole, thin = _score(BrightnessDetector(48), stack, 8), _score(BrightnessDetector(48), stack, 3, step=3)
+    chosen = stack.chosen(3)
+    assert 2 < len(chosen) < int(stack.tissue.sum())
+    assert np.flatnonzero(thin.scored).tolist() == chosen.tolist()
+    assert np.array_equal(thin.score[chosen], whole.score[chosen])
+    first, second = chosen[:2]
+    assert second - first == 3
+    expected = (2 * whole.score[first] + whole.score[second]) / 3
+    assert np.allclose(thin.score[first + 1], expected, atol=1e-6)
+    assert thin.image_score[first + 1] == pytest.approx(
+        (2 * whole.image_score[first] + whole.image_score[second]) / 3, abs=1e-6
+    )
+    assert whole.spread is not None
+    assert thin.spread is not None
+    assert np.allclose(thin.spread[first + 2], (whole.spread[first] + 2 * whole.spread[second]) / 3, atol=1e-6)
+    assert not thin.score[~stack.tissue].any()
+
+
+def test_the_next_item_is_made_while_the_present_one_is_used() -> None:
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        begun.set()
+        yield 1
+
+    ahead = one_ahead(items())
+    assert next(ahead) == 0
+    assert begun.wait(5)
+    assert list(ahead) == [1]
+
+
+def test_an_error_comes_where_its_item_would_have_come() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("broken")
+
+    ahead = one_ahead(items())
+    assert next(ahead) == 0
+    with pytest.raises(ValueError, match="broken"):
+        next(ahead)

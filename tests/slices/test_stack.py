@@ -104,6 +104,17 @@ def test_slices_without_tissue_are_known_and_not_handed_out() -> None:
     assert sorted(stack.indices[handed]) == [2, 3, 4]
 
 
+def test_every_so_many_slices_are_chosen_and_the_last_of_each_run() -> None:
+    voxels = np.random.default_rng(1).uniform(90, 110, (12, 12, 14))
+    stack = stack_slices(_scan(voxels, acquisition_axis=2, missing_slices=(9,)), size=32)
+    assert stack.indices.tolist() == list(range(14))
+    assert stack.chosen(1).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    assert stack.chosen(3).tolist() == [0, 3, 6, 8, 10, 13]
+    assert stack.chosen(50).tolist() == [0, 8, 10, 13]
+    handed = np.concatenate([positions for positions, _ in stack.batches(4, step=3)])
+    assert handed.tolist() == stack.chosen(3).tolist()
+
+
 def test_slices_that_were_not_acquired_are_not_handed_out() -> None:
     voxels = np.random.default_rng(1).uniform(90, 110, (12, 12, 6))
     stack = stack_slices(_scan(voxels, acquisition_axis=2, missing_slices=(1, 4)), size=32)

@@ -1,0 +1,87 @@
+"""What a case costs beside its scoring: `python benchmarks/overhead.py [--cases 100]`.
+
+Runs a whole `medzsad run` in this process over small phantoms (104 x 124 x 15, every other one a DICOM series, half of
+them with a lesion) and tells the wall time per case, the time that went into scoring slices, and what all the rest adds
+to it: finding, reading, restoring, lesions, writing, checking, pictures, reports. What goes on beside the scoring in
+another thread and costs no time is not seen, as a user does not see it.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from examples.make_scans import head
+from medzsad import pipeline
+from medzsad.batch import RunOrder, run_cases
+from medzsad.config import make_config
+from medzsad.scoring.engine import ScoreVolume
+from tests.phantoms import write_dicom_series, write_nifti
+
+
+class Clock:
+    """`score_stack`, its seconds added up."""
+
+    def __init__(self) -> None:
+        self.work, self.seconds, self.slices = pipeline.score_stack, 0.0, 0
+
+    def __call__(self, *args: Any, **options: Any) -> ScoreVolume:
+        """The scores."""
+        started = time.perf_counter()
+        found = self.work(*args, **options)
+        self.seconds += time.perf_counter() - started
+        self.slices += int(found.scored.sum())
+        return found
+
+
+def write_scans(folder: Path, cases: int) -> None:
+    """So many phantoms, no two the same."""
+    for number in range(cases):
+        phantom = head(seed=number, lesion=number % 4 < 2)
+        if number % 2:
+            write_dicom_series(folder / f"case{number:03d}", phantom, uid_seed=f"case{number}")
+        else:
+            write_nifti(folder / f"case{number:03d}.nii.gz", phantom)
+
+
+@click.command()
+@click.option("--cases", default=100, show_default=True)
+@click.option("--weights", default="medzsad-mini", show_default=True)
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+def main(cases: int, weights: str, path: Path | None) -> None:
+    """Prints the figures as one JSON object."""
+    clock = Clock()
+    pipeline.score_stack = clock  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory() as temporary:
+        scans = Path(temporary, "scans")
+        scans.mkdir()
+        write_scans(scans, cases)
+        order = RunOrder((scans,), Path(temporary, "out"), make_config({"weights": weights}))
+        started = time.perf_counter()
+        summary = run_cases(order)
+        wall = time.perf_counter() - started
+    found = {
+        "cases": len(summary.records),
+        "exit_code": int(summary.exit_code),
+        "threads": torch.get_num_threads(),
+        "slices_scored": clock.slices,
+        "seconds_per_case": round(wall / cases, 3),
+        "scoring_per_case": round(clock.seconds / cases, 3),
+        "rest_over_scoring": round(wall / clock.seconds - 1, 3),
+        "slices_per_second": round(clock.slices / wall, 2),
+    }
+    text = json.dumps(found, indent=1)
+    click.echo(text)
+    if path is not None:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

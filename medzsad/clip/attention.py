@@ -1,0 +1,51 @@
+"""Attention of CLIP's blocks without the detours of `nn.MultiheadAttention`."""
+
+import open_clip
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+
+class FusedAttention(nn.Module):
+    """Self-attention with the parameters, and thus the state dict, of an `nn.MultiheadAttention`.
+
+    That module turns (b, n, C) round before it multiplies. PyTorch then treats the product as n small ones, in mixed
+    precision with n copies of the weights, which takes longer than the rest of the tower.
+
+    Args:
+        attention: Whose parameters are taken over; batch first, queries, keys and values of one width, no dropout.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.num_heads = attention.num_heads
+        self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
+        self.out_proj = attention.out_proj
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
+    ) -> tuple[Tensor, None]:
+        """The attended (b, n, C), and None where `nn.MultiheadAttention` may give weights.
+
+        Args:
+            query: (b, n, C).
+            key: The same tensor.
+            value: The same tensor.
+            need_weights: There are none to be had.
+            attn_mask: (n, n), added to the attention before its softmax.
+        """
+        if key is not query or value is not query or need_weights:
+            raise ValueError("FusedAttention is self-attention and gives no weights.")
+        projected = linear(query, self.in_proj_weight, self.in_proj_bias)
+        heads = projected.reshape(*query.shape[:-1], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        mask = None if attn_mask is None else attn_mask.to(heads.dtype)
+        attended = scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
+        result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(-2))
+        return result, None
+
+
+def fuse_attention(clip: open_clip.CLIP) -> None:
+    """Puts `FusedAttention` in the place of every `nn.MultiheadAttention` of both towers."""
+    for module in list(clip.modules()):
+        attention = getattr(module, "attn", None)
+        if isinstance(attention, nn.MultiheadAttention) and attention.batch_first:
+            module.attn = FusedAttention(attention)
