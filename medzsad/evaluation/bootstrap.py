@@ -12,7 +12,8 @@ _LEVEL = 0.95
 def resample_weights(groups: Sequence[str], seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
     """(resamples, units) how often each unit is drawn when groups are drawn with replacement, as many as there are.
 
-    Two sets of scores of the same units get the same draws, so their differences are paired.
+    No rows if there is one group only: its resamples are all the same, which is no interval. Two sets of scores of the
+    same units get the same draws, so their differences are paired.
 
     Args:
         groups: Subject of each unit; all units of a subject are drawn together.
@@ -20,6 +21,8 @@ def resample_weights(groups: Sequence[str], seed: int, resamples: int = RESAMPLE
         resamples: Number of rows.
     """
     names, owner = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        return np.empty((0, len(owner)))
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return drawn[:, owner].astype(np.float64)

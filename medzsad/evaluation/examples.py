@@ -67,7 +67,7 @@ def write_examples(path: Path, groups: Mapping[str, Sequence[Example]]) -> None:
         OutputError: The file cannot be written.
     """
     content = io.BytesIO()
-    _sheet(groups).save(content, format="PNG")
+    _sheet(groups).save(content, format="PNG", compress_level=3)
     write_bytes_atomic(path, content.getvalue())
 
 

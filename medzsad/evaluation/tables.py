@@ -101,7 +101,7 @@ def results_text(record: EvaluationRecord) -> str:
         "95 % intervals by subject; per cent unless it is a count.",
     ]
     for one in record.benchmarks:
-        lines += ["", one.title, *_protocol_lines(record, one), f"  {counts_text(one)}"]
+        lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
         lines += _table([("class", "figure", "ours [95 % interval]"), *benchmark_lines(one)])
         if one.published:
             by = f", protocol {record.protocol}" if one.kind == "pictures" else ""
@@ -190,6 +190,10 @@ def comparison_csv(comparison: ModelComparison) -> str:
         values = ("" if value is None else value for value in (row.a, row.b, row.difference, row.low, row.high))
         writer.writerow([safe_cell(cell) for cell in (row.benchmark, row.name, row.figure, *values, row.reason)])
     return text.getvalue()
+
+
+def _headline(one: BenchmarkRecord) -> str:
+    return one.title if one.name in one.title else f"{one.title}: {one.name}"
 
 
 def _protocol_lines(record: EvaluationRecord, one: BenchmarkRecord) -> list[str]:

@@ -148,7 +148,7 @@ def _write_volumes(paths: CasePaths, result: CaseResult, config: RunConfig, mode
     write_score(paths.score, result.score, result.scan, config.score_dtype)
     verify_score(paths.score, result.score, result.scan)
     picture = io.BytesIO()
-    montage_image(result, model_name=model.name).save(picture, format="PNG")
+    montage_image(result, model_name=model.name).save(picture, format="PNG", compress_level=3)
     write_bytes_atomic(paths.montage, picture.getvalue())
     return {path.name: _digest(path) for path in (paths.mask, paths.score, paths.montage)}
 

@@ -53,7 +53,9 @@ def score_stack(
     score, spread = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     image_score = np.zeros(len(stack), np.float32)
     has_spread = True
-    for positions, images in one_ahead(stack.batches(batch_size, step)):
+    batches = stack.batches(batch_size, step)
+    # On a CPU both would want all cores, whose threads then wait for each other.
+    for positions, images in batches if device.type == "cpu" else one_ahead(batches):
         parts = score_batch(detector, images, class_name, noise, device, precision)
         done = 0
         for maps, spreads, probabilities in parts:

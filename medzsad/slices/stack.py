@@ -24,6 +24,7 @@ from medzsad.slices.window import Window, resolve_window
 
 # A slice with less tissue than this share of its pixels is not scored.
 MIN_TISSUE_FRACTION = 0.005
+_RESTORED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class SliceStack:
 
     def gray(self, position: int) -> Tensor:
         """Slice `position` of the stack as (size, size) or (3, size, size) in [0, 1], before CLIP's normalization."""
-        planes = self._square(position)
+        planes = self._squares(np.array([position]))[0]
         return planes[0] if planes.shape[0] == 1 else planes
 
     def chosen(self, step: int = 1) -> NDArray[np.int64]:
@@ -77,12 +78,14 @@ class SliceStack:
         positions = self.chosen(step)
         for start in range(0, len(positions), batch_size):
             batch = positions[start : start + batch_size]
-            yield batch, torch.stack([clip_normalize(self._square(int(p))) for p in batch])
+            yield batch, clip_normalize(self._squares(batch).transpose(0, 1)).transpose(0, 1).contiguous()
 
-    def _square(self, position: int) -> Tensor:
-        plane = self._view[:, :, position]  # (H, W) or (H, W, 3)
-        channels_first = np.moveaxis(plane, -1, 0) if plane.ndim == 3 else plane[None]
-        return plain_tensor(self._plane(torch.from_numpy(np.ascontiguousarray(channels_first))))
+    def _squares(self, positions: NDArray[np.int64]) -> Tensor:
+        """(b, 1 or 3, size, size) in [0, 1]; transforms treat channels alike, so all slices pass as channels of one."""
+        planes = np.moveaxis(self._view[:, :, positions], 2, 0)  # (b, H, W) or (b, H, W, 3)
+        channels = planes[:, None] if planes.ndim == 3 else np.moveaxis(planes, -1, 1)
+        flat = torch.from_numpy(np.ascontiguousarray(channels.reshape(-1, *channels.shape[2:])))
+        return plain_tensor(self._plane(flat)).unflatten(0, channels.shape[:2])  # type: ignore[no-untyped-call,no-any-return]
 
     def restore(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores in the scan's own grid.
@@ -97,10 +100,12 @@ class SliceStack:
         view = oriented_view(restored, self._scan, self.plan)
         square = self._plane.transforms[-1]
         trace = square(torch.zeros((1, *view.shape[:2])))
-        for position in np.flatnonzero(scores.any(axis=(1, 2))):
-            plane = MetaTensor(torch.from_numpy(scores[position : position + 1]))
-            plane.copy_meta_from(trace)
-            view[:, :, position] = square.inverse(plane)[0].numpy()
+        positions = np.flatnonzero(scores.any(axis=(1, 2)))
+        for start in range(0, len(positions), _RESTORED_AT_ONCE):
+            chosen = positions[start : start + _RESTORED_AT_ONCE]
+            planes = MetaTensor(torch.from_numpy(scores[chosen]))
+            planes.copy_meta_from(trace)
+            view[:, :, chosen] = np.moveaxis(square.inverse(planes).numpy(), 0, 2)
         return restored
 
 

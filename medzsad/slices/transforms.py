@@ -154,10 +154,10 @@ def plane_transform(plan: SlicePlan, window: Window, size: int, rule: ResizeRule
 
 
 def clip_normalize(planes: Tensor) -> Tensor:
-    """The planes (1 or 3, H, W) in [0, 1] as three channels, normalized with CLIP's mean and standard deviation."""
+    """The planes (1 or 3, ..., H, W) in [0, 1] as three channels, normalized with CLIP's mean and deviation."""
     normalize = NormalizeIntensity(subtrahend=CLIP_MEAN, divisor=CLIP_STD, channel_wise=True)
     # Contiguous, since the transform works channel by channel in place and expanded channels share their memory.
-    return plain_tensor(normalize(plain_tensor(planes).expand(3, -1, -1).contiguous()))
+    return plain_tensor(normalize(plain_tensor(planes).expand(3, *planes.shape[1:]).contiguous()))
 
 
 def plain_tensor(data: Tensor) -> Tensor:

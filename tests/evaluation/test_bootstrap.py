@@ -23,3 +23,9 @@ def test_an_interval_leaves_out_undefined_resamples_and_needs_half_of_them() -> 
     samples[:600] = np.nan
     assert interval(samples) is None
     assert interval(np.array([])) is None
+
+
+def test_one_group_has_no_interval() -> None:
+    weights = resample_weights(["a", "a"], seed=0)
+    assert weights.shape == (0, 2)
+    assert interval(weights @ np.ones(2)) is None
