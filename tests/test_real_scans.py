@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.processing import resample_from_to
+from scipy import ndimage
 
 import medzsad
 from medzsad.batch import RunOrder, run_cases
@@ -34,16 +35,33 @@ def test_brainix_is_found_from_dicom_and_nifti_with_the_same_mask(detector: Dete
         assert result.scan is not None
         assert result.mask is not None
         masks.append(nib.Nifti1Image(result.mask, result.scan.affine_ras))
-    moved = resample_from_to(masks[0], masks[1], order=0)
+    # "nearest": rounding puts the outermost slice a hair outside the other grid.
+    moved = resample_from_to(masks[0], masks[1], order=0, mode="nearest")
     assert _dice(np.asarray(moved.dataobj) > 0, np.asarray(masks[1].dataobj) > 0) >= 0.98
 
 
-def test_the_largest_lesion_of_brainix_lies_on_the_drawn_region(detector: Detector) -> None:
+def test_one_of_the_lesions_of_brainix_is_the_drawn_region(detector: Detector) -> None:
     result = medzsad.detect(DATA / "volumes" / "brainix" / "FLAIR.nii.gz", detector=detector)
     region = np.asarray(nib.load(DATA / "volumes" / "brainix" / "ROI.nii.gz").dataobj) > 0
-    assert region[tuple(round(i) for i in result.lesions[0].centroid_index)]
     assert result.mask is not None
-    assert _dice(result.mask > 0, region) >= 0.5
+    numbers, found = ndimage.label(result.mask)
+    # The embedded model marks eyes and the top of the head as well (docs/embedded-model.md).
+    assert max(_dice(numbers == number, region) for number in range(1, found + 1)) >= 0.7
+
+
+def test_bfloat16_finds_the_lesions_of_brainix_too(detector: Detector) -> None:
+    scan = DATA / "volumes" / "brainix" / "FLAIR.nii.gz"
+    exact, fast = (medzsad.detect(scan, detector=detector, precision=p) for p in ("float32", "bfloat16"))
+    assert exact.score is not None
+    assert fast.score is not None
+    assert exact.mask is not None
+    assert fast.mask is not None
+    assert 0 < np.abs(exact.score - fast.score).max() < 2e-2
+    assert _dice(exact.mask > 0, fast.mask > 0) > 0.98
+    for one, other in ((exact.mask, fast.mask), (fast.mask, exact.mask)):
+        numbers, found = ndimage.label(one)
+        # Each is met; where two touch in a single voxel (here the eyes), rounding may join or part them.
+        assert all(np.any(other[numbers == number]) for number in range(1, found + 1))
 
 
 IRREGULAR = {

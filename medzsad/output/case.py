@@ -1,7 +1,6 @@
 """One result to its folder: files written, read back, compared, recorded with their digests, then put in place."""
 
 import hashlib
-import io
 import json
 import shutil
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from medzsad.output.paths import (
     case_paths,
     partial_paths,
     replace_directory,
-    write_bytes_atomic,
-    write_text_atomic,
 )
 from medzsad.output.schema import (
     CaseRecord,
@@ -76,7 +73,7 @@ def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts) -> CaseRecor
         _start_anew(partial.directory)
         files = _write_volumes(partial, result, facts.config, facts.model)
         record = case_record(result, facts, files)
-        write_text_atomic(partial.record, json_text(record))
+        partial.record.write_text(json_text(record), encoding="utf-8", newline="\n")
         replace_directory(partial.directory, final.directory)
     except OSError as error:
         raise OutputError(
@@ -147,9 +144,7 @@ def _write_volumes(paths: CasePaths, result: CaseResult, config: RunConfig, mode
     verify_mask(paths.mask, result.mask, result.scan)
     write_score(paths.score, result.score, result.scan, config.score_dtype)
     verify_score(paths.score, result.score, result.scan)
-    picture = io.BytesIO()
-    montage_image(result, model_name=model.name).save(picture, format="PNG", compress_level=3)
-    write_bytes_atomic(paths.montage, picture.getvalue())
+    montage_image(result, model_name=model.name).save(paths.montage, format="PNG", compress_level=2)
     return {path.name: _digest(path) for path in (paths.mask, paths.score, paths.montage)}
 
 

@@ -130,11 +130,24 @@ def outlined_picture(
         return picture.copy()
     fine_size = (picture.width * _FINE, picture.height * _FINE)
     inside = scaled_mask(mask, fine_size)
-    near = ndimage.distance_transform_edt(~inside) <= width * _FINE if inside.any() else inside
-    line = Image.fromarray(np.where(near & ~inside, 255, 0).astype(np.uint8))
     shown = picture.copy()
-    shown.paste(color, mask=line.resize(picture.size, Image.Resampling.BOX))
+    if inside.any():
+        line = Image.fromarray(_line_around(inside, width * _FINE))
+        shown.paste(color, mask=line.resize(picture.size, Image.Resampling.BOX))
     return shown
+
+
+def _line_around(inside: NDArray[np.bool_], width: int) -> NDArray[np.uint8]:
+    """255 outside but within `width` pixels; distances are only measured where they can be that short."""
+    line = np.zeros(inside.shape, dtype=np.uint8)
+    edges = []
+    for axis in (1, 0):
+        places = np.flatnonzero(inside.any(axis=axis))
+        edges.append(slice(max(0, int(places[0]) - width), int(places[-1]) + width + 1))
+    part = inside[edges[0], edges[1]]
+    near = ndimage.distance_transform_edt(~part) <= width
+    line[edges[0], edges[1]] = np.where(near & ~part, 255, 0)
+    return line
 
 
 def scaled_mask(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[np.bool_]:

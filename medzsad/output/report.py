@@ -152,11 +152,11 @@ def _picture_address(out_dir: Path, name: str, files: dict[str, str], embed: boo
 
 
 def _reduced_jpeg(picture: Image.Image) -> bytes:
-    for width, quality in ((1600, 82), (1400, 74), (1200, 66), (1000, 58), (800, 50), (600, 40)):
+    for width, quality in ((1600, 82), (1600, 74), (1400, 66), (1200, 60), (1000, 54), (800, 48), (600, 40)):
         small = picture.copy()
         small.thumbnail((width, 4 * width), Image.Resampling.LANCZOS)
         stream = io.BytesIO()
-        small.save(stream, format="JPEG", quality=quality, optimize=True)
+        small.save(stream, format="JPEG", quality=quality)
         if stream.tell() <= MOST_PICTURE_BYTES:
             break
     return stream.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
-from medzsad.scan.guard import refusing
+from medzsad.scan.guard import refusing, silent_loggers
 from medzsad.scan.headers import FileHeader, looks_like_dicom, read_header
 from medzsad.scan.itk import peek_itk
 from medzsad.scan.names import file_case_name, series_name, shown_name, unique_names
@@ -53,6 +53,18 @@ def discover(
     Raises:
         ConfigError: A path does not exist, or `series` names nothing that is there.
     """
+    with silent_loggers():
+        candidates = _candidates(paths, limits, frame, all_frames, unpack_dir)
+    candidates.sort(key=lambda candidate: (candidate.label, candidate.name))
+    labels = [candidate.label for candidate in candidates]
+    names = unique_names([candidate.name for candidate in candidates], labels)
+    named = [replace(candidate, name=name) for candidate, name in zip(candidates, names, strict=True)]
+    return _selected(named, series) if series else named
+
+
+def _candidates(
+    paths: Sequence[Path], limits: ReadLimits, frame: int | None, all_frames: bool, unpack_dir: Path | None
+) -> list[Candidate]:
     candidates: list[Candidate] = []
     headers: list[tuple[FileHeader, Found]] = []
     stumps: list[Candidate] = []
@@ -72,12 +84,7 @@ def discover(
                 candidates.append(_refused(found, error))
     candidates += _dicom_candidates(headers, limits, frame, all_frames)
     with_images = {header.file.parent for header, _ in headers if not header.is_directory}
-    candidates += [stump for stump in stumps if stump.files[0].parent in with_images]
-    candidates.sort(key=lambda candidate: (candidate.label, candidate.name))
-    labels = [candidate.label for candidate in candidates]
-    names = unique_names([candidate.name for candidate in candidates], labels)
-    named = [replace(candidate, name=name) for candidate, name in zip(candidates, names, strict=True)]
-    return _selected(named, series) if series else named
+    return candidates + [stump for stump in stumps if stump.files[0].parent in with_images]
 
 
 def _ending(path: Path) -> str:

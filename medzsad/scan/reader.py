@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom import read_dicom
 from medzsad.scan.discover import discover
+from medzsad.scan.guard import silent_loggers
 from medzsad.scan.itk import read_itk
 from medzsad.scan.names import shown_name
 from medzsad.scan.nifti import read_nifti
@@ -37,7 +38,8 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     """
     if candidate.code is not None:
         raise RefusedError(candidate.code, candidate.reason)
-    scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
+    with silent_loggers():
+        scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
     if candidate.reason:
         return replace(scan, notes=(*scan.notes, f"Irregular series: {candidate.reason}"))
     return scan
