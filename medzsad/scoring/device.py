@@ -9,7 +9,8 @@ import torch
 from medzsad.config import Precision, PrecisionChoice
 from medzsad.errors import ConfigError
 
-# What a slice needs beyond the weights, measured on ViT-L-14-336 at 518 pixels (benchmarks/throughput.py), rounded up.
+# What a further slice needs, with room to spare: 290 were measured on ViT-L-14-336 at 518 pixels, from the peaks of one
+# slice and of eight (benchmarks/throughput.py --batch).
 _BYTES_PER_PIXEL = 1000
 # More slices at once than this are no faster.
 _MOST_ON_CPU, _MOST_ON_CUDA = 8, 32
