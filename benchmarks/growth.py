@@ -88,11 +88,11 @@ def draw(rows: list[Row], path: Path) -> None:
         x = [getattr(row.load, kind) for row in part]
         axes.plot(x, [row.seconds for row in part], "o-", color="#0b6e99", label="seconds")
         axes.set_xlabel(_TITLES[kind])
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(row.seconds for row in part))
         axes.set_ylabel("seconds" if place == 0 else "")
         other = axes.twinx()
         other.plot(x, [row.peak_gb for row in part], "s--", color="#c44e52", label="peak memory")
-        other.set_ylim(bottom=0)
+        other.set_ylim(0, 1.3 * max(row.peak_gb for row in part))
         other.set_ylabel("GB" if place == len(_KINDS) - 1 else "")
         if place == 0:
             lines = [*axes.get_lines(), *other.get_lines()]
