@@ -11,7 +11,6 @@ from tarfile import TarError
 from zipfile import BadZipFile
 
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError, ImageDataError
 from nibabel.wrapstruct import WrapStructError
 from PIL import Image
@@ -19,7 +18,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from medzsad.errors import ReasonCode, RefusedError
 
-_TALKATIVE = ("pydicom", "highdicom", "openjpeg", "pylibjpeg", "PIL")
+_TALKATIVE = ("pydicom", "highdicom", "nibabel.global", "openjpeg", "pylibjpeg", "PIL")
 
 LIBRARY_ERRORS: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -84,7 +83,7 @@ def refusing(place: str, code: ReasonCode = ReasonCode.FILE_UNREADABLE, problem:
         RefusedError: The library raised one of `LIBRARY_ERRORS`.
     """
     try:
-        with warnings.catch_warnings(), LoggingOutputSuppressor(), silent_loggers():
+        with warnings.catch_warnings(), silent_loggers():
             warnings.simplefilter("ignore")
             yield
     except RefusedError:

@@ -177,6 +177,18 @@ def test_a_file_that_holds_less_than_its_header_promises_is_refused(tmp_path: Pa
     assert refusal(tmp_path / name) == ReasonCode.FILE_UNREADABLE
 
 
+def test_the_library_says_nothing_of_its_own_about_a_wrong_header(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "offset.nii"
+    write_nifti(path, phantom_scan(SHAPE))
+    content = bytearray(path.read_bytes())
+    content[108:112] = np.float32(-5e9).tobytes()  # vox_offset, where the voxels begin
+    path.write_bytes(content)
+    assert refusal(path) == ReasonCode.FILE_UNREADABLE
+    assert caplog.records == []
+
+
 def test_a_header_without_its_image_is_refused(tmp_path: Path) -> None:
     phantom = phantom_scan(SHAPE)
     nib.save(nib.Nifti1Pair(phantom.scan.voxels, phantom.scan.affine_ras), tmp_path / "a.img")
