@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from medzsad.training.generator.images import generate
+from medzsad.generator.images import generate
 
 matplotlib.use("Agg")
 

@@ -12,9 +12,9 @@ import torch
 
 from medzsad.clip.vision import image_features
 from medzsad.config import make_config
+from medzsad.generator.images import generate
 from medzsad.pipeline import detect_scan, load_detector
 from medzsad.scan.records import Scan, Source
-from medzsad.training.generator.images import generate
 
 _SHAPE = (256, 256, 155)
 _BATCH = 8

@@ -23,6 +23,7 @@ LEVELS: list[set[str]] = [
     {"inspection", "cases"},
     {"batch"},
     {"datasets"},
+    {"generator"},
     {"training", "evaluation"},
     {"cli"},
     {"__main__", "__init__"},

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzsad.errors import ConfigError, ScoringError
+from medzsad.generator.images import generate
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.slices.transforms import clip_normalize
-from medzsad.training.generator.images import generate
 
 # Share of the pixels of sound images that the threshold lets through.
 FALSE_PIXELS = 0.005

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from medzsad.clip.text import encode_embeddings
-from medzsad.training.embedded.captions import ABNORMAL_STATES, NORMAL_STATES, Vocabulary, pick
+from recipes.medzsad_mini.captions import ABNORMAL_STATES, NORMAL_STATES, Vocabulary, pick
 
 CONTEXT_TOKENS, STATE_TOKENS = 5, len(NORMAL_STATES)
 # Root mean square of a learned token; that of the samples that are added to it is about 1 (METHODS A.3).

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzsad.training.generator.fields import Dice, lerp, sample_at, smooth_noise
+from medzsad.generator.fields import Dice, lerp, sample_at, smooth_noise
 
 KINDS = ("bright", "dark", "replaced", "texture", "displaced", "ring", "noise", "edema", "diffuse")
 _KIND_WEIGHTS = (0.26, 0.16, 0.08, 0.09, 0.08, 0.08, 0.04, 0.09, 0.12)

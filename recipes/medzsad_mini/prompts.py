@@ -12,20 +12,20 @@ from torch.nn.functional import interpolate, normalize
 
 from medzsad.clip.load import tower_from_state
 from medzsad.clip.vision import ImageFeatures, image_features
+from medzsad.generator.images import generate
 from medzsad.methods.bayes_pfl import BayesPFL
 from medzsad.methods.noise import Noise
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
-from medzsad.training.embedded.alignment import Alignment
-from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import Batch, draw_batch, normalize_images
-from medzsad.training.embedded.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
-from medzsad.training.embedded.config import MiniConfig
-from medzsad.training.embedded.model import MODEL_CONFIG, SPEC
-from medzsad.training.embedded.states import CONTEXT_TOKENS, STATE_TOKENS, spoken_states, state_tokens
-from medzsad.training.generator.images import generate
 from medzsad.training.objective import ObjectiveOptions, Truth, bayes_pfl_losses
 from medzsad.training.optimization import make_optimizer, rate_share, set_rates
 from medzsad.training.randomness import generator_for
+from recipes.medzsad_mini.alignment import Alignment
+from recipes.medzsad_mini.auxiliary import AuxiliarySet
+from recipes.medzsad_mini.batches import Batch, draw_batch, normalize_images
+from recipes.medzsad_mini.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
+from recipes.medzsad_mini.config import MiniConfig
+from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC
+from recipes.medzsad_mini.states import CONTEXT_TOKENS, STATE_TOKENS, spoken_states, state_tokens
 
 _log = logging.getLogger(__name__)
 

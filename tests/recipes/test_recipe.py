@@ -13,20 +13,20 @@ from torch.nn.functional import normalize
 from medzsad.clip.text import token_ids
 from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
+from medzsad.generator.images import generate
 from medzsad.methods.load import load_detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.embedded.alignment import Alignment, align
-from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import normalize_images
-from medzsad.training.embedded.captions import ABNORMAL_STATES, NORMAL_STATES, vocabulary
-from medzsad.training.embedded.config import MiniConfig, Stage, read_mini_config
-from medzsad.training.embedded.model import SPEC
-from medzsad.training.embedded.optimization import make_optimizers, set_rates
-from medzsad.training.embedded.prompts import fresh_prompts, frozen_tower
-from medzsad.training.embedded.recipe import train_mini
-from medzsad.training.embedded.states import prompted_states, spoken_states, state_tokens
-from medzsad.training.generator.images import generate
 from medzsad.training.randomness import generator_for
+from recipes.medzsad_mini.alignment import Alignment, align
+from recipes.medzsad_mini.auxiliary import AuxiliarySet
+from recipes.medzsad_mini.batches import normalize_images
+from recipes.medzsad_mini.captions import ABNORMAL_STATES, NORMAL_STATES, vocabulary
+from recipes.medzsad_mini.config import MiniConfig, Stage, read_mini_config
+from recipes.medzsad_mini.model import SPEC
+from recipes.medzsad_mini.optimization import make_optimizers, set_rates
+from recipes.medzsad_mini.prompts import fresh_prompts, frozen_tower
+from recipes.medzsad_mini.recipe import train_mini
+from recipes.medzsad_mini.states import prompted_states, spoken_states, state_tokens
 
 
 def _quick(auxiliary: Path, steps: int = 4) -> MiniConfig:
@@ -62,7 +62,7 @@ def model() -> Alignment:
 
 
 def test_the_shipped_recipe_is_valid_and_ends_at_the_size_of_the_model() -> None:
-    config = read_mini_config(Path(__file__).parents[3] / "configs" / "train_mini.yaml")
+    config = read_mini_config(Path(__file__).parents[2] / "recipes" / "medzsad_mini" / "config.yaml")
     assert config.stages[-1].size == SPEC.image_size
     assert config.stage_at(0) == config.stages[0]
     assert config.stage_at(config.steps - 1) == config.stages[-1]
@@ -171,7 +171,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(tmp_path: Path) -> N
 
     broken = tmp_path / "broken"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medzsad.training.embedded.alignment.set_rates", _after(2, stop))
+        patch.setattr("recipes.medzsad_mini.alignment.set_rates", _after(2, stop))
         with pytest.raises(Stopped):
             align(config, words, industrial, industrial, broken)
     again = align(config, words, industrial, industrial, broken)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzsad.training.generator.fields import Dice, lerp, pixel_grid, smooth_noise
+from medzsad.generator.fields import Dice, lerp, pixel_grid, smooth_noise
 
 FAMILIES = ("head", "body", "surface", "layers", "object")
 

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
-from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import Batch, auxiliary_batch, draw_batch
-from medzsad.training.embedded.captions import Vocabulary
-from medzsad.training.embedded.config import MiniConfig
-from medzsad.training.embedded.model import MODEL_CONFIG, SPEC, build_clip
-from medzsad.training.embedded.optimization import make_optimizers, set_rates, train_step
-from medzsad.training.embedded.states import prompted_states, spoken_states, text_features
-from medzsad.training.embedded.teacher import read_teacher, start_stem
 from medzsad.training.losses import contrast_loss, dice_loss, focal_loss, label_loss
 from medzsad.training.randomness import generator_for
 from medzsad.training.validation import Quality, auroc, average_precision
+from recipes.medzsad_mini.auxiliary import AuxiliarySet
+from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
+from recipes.medzsad_mini.captions import Vocabulary
+from recipes.medzsad_mini.config import MiniConfig
+from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC, build_clip
+from recipes.medzsad_mini.optimization import make_optimizers, set_rates, train_step
+from recipes.medzsad_mini.states import prompted_states, spoken_states, text_features
+from recipes.medzsad_mini.teacher import read_teacher, start_stem
 
 _log = logging.getLogger(__name__)
 

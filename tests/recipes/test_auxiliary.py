@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from medzsad.errors import ConfigError
-from medzsad.training.embedded.auxiliary import draw_auxiliary, load_auxiliary, read_records, split_records
-from medzsad.training.embedded.batches import auxiliary_batch, draw_batch
-from medzsad.training.generator.fields import Dice
+from medzsad.generator.fields import Dice
+from recipes.medzsad_mini.auxiliary import draw_auxiliary, load_auxiliary, read_records, split_records
+from recipes.medzsad_mini.batches import auxiliary_batch, draw_batch
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzsad.training.generator.acquisition import acquire
-from medzsad.training.generator.bodies import FAMILIES as FAMILIES
-from medzsad.training.generator.bodies import Frame, body_frame, is_family
-from medzsad.training.generator.color import colored
-from medzsad.training.generator.fields import Dice, lerp, sample_at, smooth_noise
-from medzsad.training.generator.lesions import add_lesions
-from medzsad.training.generator.structures import inner_structures
+from medzsad.generator.acquisition import acquire
+from medzsad.generator.bodies import FAMILIES as FAMILIES
+from medzsad.generator.bodies import Frame, body_frame, is_family
+from medzsad.generator.color import colored
+from medzsad.generator.fields import Dice, lerp, sample_at, smooth_noise
+from medzsad.generator.lesions import add_lesions
+from medzsad.generator.structures import inner_structures
 
 _FAMILY_WEIGHTS = (0.42, 0.24, 0.10, 0.10, 0.14)
 _LABELS = 5

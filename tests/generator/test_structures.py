@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from medzsad.training.generator import structures
-from medzsad.training.generator.bodies import FAMILIES, Frame, body_frame, is_family
-from medzsad.training.generator.fields import Dice, pixel_grid
+from medzsad.generator import structures
+from medzsad.generator.bodies import FAMILIES, Frame, body_frame, is_family
+from medzsad.generator.fields import Dice, pixel_grid
 
 COUNT, SIZE = 40, 48
 

@@ -8,8 +8,8 @@ full of conspicuous healthy things, a conspicuous lesion in a plain one would co
 import torch
 from torch import Tensor
 
-from medzsad.training.generator.bodies import Frame, is_family
-from medzsad.training.generator.fields import Dice, lerp, ridge, sample_at, smooth_noise
+from medzsad.generator.bodies import Frame, is_family
+from medzsad.generator.fields import Dice, lerp, ridge, sample_at, smooth_noise
 
 
 def inner_structures(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from medzsad.training.embedded.config import MiniConfig
+from recipes.medzsad_mini.config import MiniConfig
 
 # Temperatures at the rate that METHODS A.5 gives them.
 _SCALE_RATE = 1e-2

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.embedded.auxiliary import AuxiliarySet
-from medzsad.training.embedded.batches import Batch, auxiliary_batch, draw_batch
 from medzsad.training.randomness import generator_for
 from medzsad.training.validation import FIGURES, ClassScores
+from recipes.medzsad_mini.auxiliary import AuxiliarySet
+from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 
 _GENERATED = 5  # first number of this random stream; those of training are 1 to 4
 _BATCH = 8

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
-from medzsad.training.generator.fields import Dice, lerp, pixel_grid, smooth_noise
+from medzsad.generator.fields import Dice, lerp, pixel_grid, smooth_noise
 
 
 def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The recipe of medzsad-mini as numbers: the keys of configs/train_mini.yaml."""
+"""The recipe of medzsad-mini as numbers: the keys of recipes/medzsad_mini/config.yaml."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from medzsad.training.generator.fields import Dice, smooth_noise
+from medzsad.generator.fields import Dice, smooth_noise
 
 # Share of the images that get color; scanners make the rest, in gray.
 COLORED = 0.25

@@ -13,7 +13,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.records import Record
-from medzsad.training.generator.fields import Dice
+from medzsad.generator.fields import Dice
 
 # Classes whose licence lets weights trained on them be shipped (attribution: docs/embedded-model.md).
 SHIPPABLE = ("ball screw", "printed circuit board", "road", "cookie")

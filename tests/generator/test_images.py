@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from medzsad.training.embedded.captions import caption, vocabulary
-from medzsad.training.generator.acquisition import acquire
-from medzsad.training.generator.color import colored
-from medzsad.training.generator.fields import Dice, pixel_grid, sample_at, smooth_noise
-from medzsad.training.generator.images import FAMILIES, generate
-from medzsad.training.generator.lesions import KINDS, add_lesions
+from medzsad.generator.acquisition import acquire
+from medzsad.generator.color import colored
+from medzsad.generator.fields import Dice, pixel_grid, sample_at, smooth_noise
+from medzsad.generator.images import FAMILIES, generate
+from medzsad.generator.lesions import KINDS, add_lesions
+from recipes.medzsad_mini.captions import caption, vocabulary
 
 
 def _source(seed: int) -> torch.Generator:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medzsad.generator.fields import Dice
+from medzsad.generator.images import generate
 from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD
-from medzsad.training.embedded.auxiliary import AuxiliarySet, draw_auxiliary
-from medzsad.training.embedded.captions import NAMES, caption, pick
-from medzsad.training.generator.fields import Dice
-from medzsad.training.generator.images import generate
+from recipes.medzsad_mini.auxiliary import AuxiliarySet, draw_auxiliary
+from recipes.medzsad_mini.captions import NAMES, caption, pick
 
 
 @dataclass(frozen=True, slots=True)

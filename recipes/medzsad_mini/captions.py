@@ -6,8 +6,8 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
-from medzsad.training.generator.images import FAMILIES
-from medzsad.training.generator.lesions import KINDS
+from medzsad.generator.images import FAMILIES
+from medzsad.generator.lesions import KINDS
 
 NAMES = (
     "brain", "head ct", "brain ct", "head", "liver", "retina", "colon", "skin", "thyroid", "chest", "lung", "kidney",

@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 from medzsad.clip.hybrid import ConvStem, Fire, pool
 from medzsad.errors import ConfigError
 from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD
-from medzsad.training.embedded.teacher import read_teacher, start_stem
+from recipes.medzsad_mini.teacher import read_teacher, start_stem
 
 
 def _teacher() -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Trains medzsad-mini: `python -m medzsad.training.embedded.recipe configs/train_mini.yaml --out runs/mini`.
+"""Trains medzsad-mini: `python -m recipes.medzsad_mini.recipe recipes/medzsad_mini/config.yaml --out runs/mini`.
 
 Two phases. In the first a small CLIP tower, its stem taken from SqueezeNet, learns on generated slices and some
 industrial images to tell lesions from tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are
@@ -18,13 +18,13 @@ from medzsad.errors import ConfigError
 from medzsad.methods.load import load_detector, save_weights
 from medzsad.methods.metadata import WeightsMetadata
 from medzsad.training.calibrate import calibrate
-from medzsad.training.embedded.alignment import align
-from medzsad.training.embedded.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
-from medzsad.training.embedded.captions import vocabulary
-from medzsad.training.embedded.config import MiniConfig, read_mini_config
-from medzsad.training.embedded.figures import held_out_figures, sound_images
-from medzsad.training.embedded.model import MODEL_CONFIG, SPEC
-from medzsad.training.embedded.prompts import fresh_prompts, frozen_tower, learn_prompts
+from recipes.medzsad_mini.alignment import align
+from recipes.medzsad_mini.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
+from recipes.medzsad_mini.captions import vocabulary
+from recipes.medzsad_mini.config import MiniConfig, read_mini_config
+from recipes.medzsad_mini.figures import held_out_figures, sound_images
+from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC
+from recipes.medzsad_mini.prompts import fresh_prompts, frozen_tower, learn_prompts
 
 WEIGHTS_NAME = "medzsad-mini"
 _CLASS_NAME = "tissue"
@@ -70,7 +70,7 @@ def describe(config: MiniConfig) -> WeightsMetadata:
         samples=config.samples,
         class_name=_CLASS_NAME,
         licence="CC BY-SA 4.0",
-        source="Trained by medzsad.training.embedded.recipe; see docs/embedded-model.md.",
+        source="Trained by recipes.medzsad_mini.recipe; see docs/embedded-model.md.",
         trained_on=(
             "Generated images; the stem starts from SqueezeNet v1.0 (ImageNet; BSD); industrial images: ball screw "
             "(2Obe/BSData, CC BY-SA 4.0), printed circuit board (DeepPCB via Charmve/Surface-Defect-Detection, MIT), "
