@@ -21,9 +21,9 @@ from scipy.ndimage import zoom
 from skimage.measure import label, regionprops
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from medzsad.evaluation.counts import ScoreCounts
-from medzsad.evaluation.pixels import PixelScores, bin_edges
-from medzsad.evaluation.regions import pro_figures, region_weights
+from medzsad.metrics.counts import ScoreCounts
+from medzsad.metrics.pixels import PixelScores, bin_edges
+from medzsad.metrics.regions import pro_figures, region_weights
 
 SIDES = (512, 1024)
 _ABNORMAL = 0.42  # share of images with a lesion, as in RESC

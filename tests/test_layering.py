@@ -11,6 +11,7 @@ PACKAGE = ROOT / "medzsad"
 # What stands on the right may import what stands on the left; one entry per level.
 LEVELS: list[set[str]] = [
     {"version", "errors", "assets"},
+    {"metrics"},
     {"config"},
     {"scan"},
     {"slices"},
@@ -18,6 +19,7 @@ LEVELS: list[set[str]] = [
     {"methods"},
     {"scoring"},
     {"volume"},
+    {"drawing"},
     {"output", "resume"},
     {"pipeline", "progress"},
     {"inspection", "cases"},

@@ -70,7 +70,7 @@ def evaluate(
                     click.echo(comparison_text(comparison))
                 return
             from medzsad.evaluation.evaluate import evaluate as evaluate_benchmarks
-            from medzsad.evaluation.published_rows import outside_tolerance
+            from medzsad.evaluation.published import outside_tolerance
             from medzsad.evaluation.tables import results_text
 
             options = _options(config, {key: value for key, value in flags.items() if value is not None})

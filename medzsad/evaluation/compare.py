@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from medzsad.errors import ConfigError
-from medzsad.evaluation.bootstrap import interval
 from medzsad.evaluation.config import EvaluateConfig, earlier_options, make_evaluate_config
 from medzsad.evaluation.evaluate import ScoredSet, measure, scored_sets
-from medzsad.evaluation.figures import Figure
-from medzsad.evaluation.measured import Measured
+from medzsad.evaluation.measurement import Measured
 from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
 from medzsad.evaluation.protocol import find_protocol
 from medzsad.evaluation.results import DifferenceRecord, ModelComparison
+from medzsad.metrics.metric import Figure, interval
 from medzsad.version import __version__
 
 Kind = Literal["pictures", "volumes"]

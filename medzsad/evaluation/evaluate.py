@@ -5,25 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medzsad.datasets.records import Problem, relative_name
+from medzsad.drawing.examples import example_sheet
+from medzsad.drawing.plots import benchmark_plots
 from medzsad.errors import ConfigError
 from medzsad.evaluation.checked_sets import CheckedSet, checked_sets
 from medzsad.evaluation.config import EvaluateConfig
-from medzsad.evaluation.examples import write_examples
-from medzsad.evaluation.kept import KeptScores
-from medzsad.evaluation.measured import Measured, MeasureOrder
+from medzsad.evaluation.measurement import Measured, MeasureOrder
 from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
-from medzsad.evaluation.picture_set import measure_pictures
-from medzsad.evaluation.plots import write_plots
+from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
-from medzsad.evaluation.published_rows import published_rows
+from medzsad.evaluation.published import published_rows
 from medzsad.evaluation.report import write_evaluation_report
 from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, figure_records
-from medzsad.evaluation.score_pictures import score_pictures
-from medzsad.evaluation.scorer import Scorer
-from medzsad.evaluation.volume_set import measure_volumes
-from medzsad.evaluation.volumes import SetScores, score_volumes
+from medzsad.evaluation.score_cache import KeptScores
+from medzsad.evaluation.scorer import Scorer, score_pictures
+from medzsad.evaluation.volumes import SetScores, measure_volumes, score_volumes
 from medzsad.methods.base import Detector
 from medzsad.output.lock import only_run
+from medzsad.output.paths import write_bytes_atomic
 from medzsad.output.schema import ModelRecord, plain_value
 from medzsad.pipeline import load_detector
 from medzsad.version import __version__
@@ -222,10 +221,10 @@ def _write_pictures(out: Path, data: CheckedSet, measured: Measured) -> dict[str
     folder.mkdir(exist_ok=True)  # with scores of an earlier evaluation nothing has been written there yet
     found = {"Curves and scores": folder / "curves.png"}
     unit = "image" if data.kind == "pictures" else "volume"
-    write_plots(found["Curves and scores"], measured.drawing(data.benchmark.title, unit))
+    write_bytes_atomic(found["Curves and scores"], benchmark_plots(measured.drawing(data.benchmark.title, unit)))
     for number, part in enumerate(measured.classes):
         if part.examples:
             words = f"Examples of {part.record.name}" if len(measured.classes) > 1 else "Examples"
             found[words] = folder / f"examples_{number}.png"
-            write_examples(found[words], part.examples)
+            write_bytes_atomic(found[words], example_sheet(part.examples))
     return found

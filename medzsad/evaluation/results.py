@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from medzsad.evaluation.figures import Figure
+from medzsad.metrics.metric import Figure
 from medzsad.output.schema import NOTICE, ModelRecord
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -39,7 +39,7 @@ class ClassRecord(_Record):
         abnormal: Those with a lesion.
         masks: Abnormal ones with a pixel label.
         subjects: Units of the resamples: patients where known, else images.
-        figures: By name, see `medzsad.evaluation.figures.FIGURES`.
+        figures: By name, see `medzsad.metrics.metric.FIGURES`.
     """
 
     name: Text

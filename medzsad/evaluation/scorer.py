@@ -1,6 +1,7 @@
-"""A detector with all that its scores of an evaluation depend on."""
+"""A detector with all that its scores of an evaluation depend on, and pictures to kept scores."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,18 @@ from torch import Tensor
 
 from medzsad.cases import model_record
 from medzsad.config import Precision, ResizeRule
+from medzsad.datasets.pictures import UNREADABLE, decode_image, strict_pillow
+from medzsad.datasets.records import DataSet, Record, relative_name
+from medzsad.errors import ConfigError
+from medzsad.evaluation.observer import EvaluationObserver
+from medzsad.evaluation.protocol import Protocol, model_input, raw_score
+from medzsad.evaluation.score_cache import KeptScores
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
+
+_THREADS = 2  # that decode pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +90,53 @@ def _runs(words: Sequence[str]) -> list[tuple[str, int, int]]:
     """Stretches of equal words: (word, start, stop)."""
     starts = [place for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
     return [(words[start], start, stop) for start, stop in zip(starts, [*starts[1:], len(words)], strict=True)]
+
+
+def score_pictures(
+    data: DataSet, scorer: Scorer, protocol: Protocol, kept: KeptScores, observer: EvaluationObserver
+) -> None:
+    """Scores every picture that has no kept score yet; interrupted, the next call goes on.
+
+    Args:
+        data: Checked, without bad records.
+        scorer: The model.
+        protocol: How pictures become squares.
+        kept: Where scores go.
+        observer: Is told how it goes on.
+
+    Raises:
+        ConfigError: A picture can no longer be decoded.
+        ScoringError: The model gave a score that is no number.
+        OutputError: A score cannot be kept.
+    """
+    # A class at a time, so that a batch has one word.
+    ordered = sorted(data.records, key=lambda record: record.class_name)
+    pending = [record for record in ordered if kept.find(relative_name(data.root, record.image), record.image) is None]
+    total, done = len(ordered), len(ordered) - len(pending)
+    with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
+
+        def decode(start: int) -> "Future[list[Tensor]]":
+            batch = pending[start : start + scorer.batch_size]
+            return pool.submit(lambda: [_input(record, protocol, scorer.side) for record in batch])
+
+        # The next batch is decoded while this one is scored.
+        following = decode(0)
+        for start in range(0, len(pending), scorer.batch_size):
+            batch, images = pending[start : start + scorer.batch_size], following.result()
+            following = decode(start + scorer.batch_size)
+            scores = scorer.score(images, [record.class_name for record in batch])
+            for record, (score_map, probability) in zip(batch, scores, strict=True):
+                name = relative_name(data.root, record.image)
+                kept.add(name, record.image, raw_score(probability, score_map), score_map)
+            done += len(batch)
+            observer.step("scoring", done, total)
+
+
+def _input(record: Record, protocol: Protocol, side: int) -> Tensor:
+    try:
+        return model_input(protocol, decode_image(record.image), side)
+    except UNREADABLE as error:
+        raise ConfigError(
+            f"Cannot decode {record.image} ({error.__class__.__name__}), though it could be checked before. Replace it "
+            "and start again: scores so far are kept."
+        ) from None

@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from medzsad.config import RunConfig
+from medzsad.drawing.montage import montage_image
+from medzsad.drawing.panels import plane_name
 from medzsad.errors import OutputError
-from medzsad.output.montage import montage_image
 from medzsad.output.nifti import write_mask, write_score
-from medzsad.output.panels import plane_name
 from medzsad.output.paths import (
     CasePaths,
     case_paths,

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from medzsad.config import Precision
+from medzsad.drawing.contact_sheet import SheetRow
 from medzsad.methods.bayes_pfl import BayesPFL
 from medzsad.methods.maps import score_maps
 from medzsad.methods.noise import SharedNoise
 from medzsad.scoring.device import autocast
-from medzsad.training.contact_sheet import SheetRow
 from medzsad.training.distributed import World
 from medzsad.training.features import Batch, FeatureSource
 from medzsad.training.validation import ClassScores

@@ -12,16 +12,17 @@ from medzsad.datasets.check import check_data, data_text, without_bad
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.pictures import strict_pillow
 from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
+from medzsad.drawing.contact_sheet import contact_sheet
+from medzsad.drawing.training_plots import training_plots
 from medzsad.errors import ConfigError
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
 from medzsad.methods.load import save_weights, weights_info
+from medzsad.output.paths import write_bytes_atomic
 from medzsad.scoring.device import resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
 from medzsad.training.calibrate import calibrate
 from medzsad.training.config import TrainConfig, result_keys
-from medzsad.training.contact_sheet import write_contact_sheet
-from medzsad.training.curves import write_curves
 from medzsad.training.distributed import World, joined_world
 from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
@@ -172,8 +173,9 @@ def _show(training: Training, state: TrainState, record: dict[str, Any], board: 
     """Writes history, curves, contact sheet and the log of an epoch."""
     out = training.out
     _write_text(out / "history.json", json.dumps(state.history, indent=1) + "\n")
-    write_curves(state.history, out / "curves.png")
-    write_contact_sheet(sheet_rows(training.scorer(), training.held, stage), out / "contact_sheet.png")
+    write_bytes_atomic(out / "curves.png", training_plots(state.history))
+    sheet = contact_sheet(sheet_rows(training.scorer(), training.held, stage))
+    write_bytes_atomic(out / "contact_sheet.png", sheet)
     numbers = {f"{kind}/{name}": value for kind in ("losses", "rates") for name, value in record[kind].items()}
     numbers |= {f"validation/{name}": value for name, value in record["validation"].items() if value is not None}
     board.scalars(numbers, record["step"])

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medzsad.cli import main
-from medzsad.evaluation.kept import KeptScores
+from medzsad.evaluation.score_cache import KeptScores
 from medzsad.evaluation.synthetic import HEADS, make_head, write_synthetic
 
 

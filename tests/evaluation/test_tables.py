@@ -3,7 +3,6 @@
 import csv
 import io
 
-from medzsad.evaluation.figures import FIGURES
 from medzsad.evaluation.results import ClassRecord
 from medzsad.evaluation.tables import (
     CSV_COLUMNS,
@@ -15,6 +14,7 @@ from medzsad.evaluation.tables import (
     results_csv,
     results_text,
 )
+from medzsad.metrics.metric import FIGURES
 from tests.evaluation.records import KNOWN, benchmark, comparison, evaluation
 
 
