@@ -18,14 +18,14 @@ _OF_THE_BENCHMARK = ("benchmark", "data", "class_name", "modality", "lesion_valu
 
 @click.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for figures, report and kept scores.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for metrics, report and kept scores.")
 @click.option("--benchmark", help="A known data set; `--benchmark list` explains all of them.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the benchmark.")
 @click.option("--class-name", help="Word for the organ in the prompts.  [that of the benchmark]")
 @click.option("--modality", help="Of volumes, e.g. CT.  [that of the benchmark or the file]")
 @click.option("--lesion-values", help="Values in the labels of volumes that are lesions, e.g. 1,3.")
 @click.option("--frame", help="Frame of 4D volumes: its number or, for msd, its name.")
-@click.option("--protocol", type=click.Choice(_PROTOCOLS), help="How figures of pictures are taken.  [plain]")
+@click.option("--protocol", type=click.Choice(_PROTOCOLS), help="How metrics of pictures are taken.  [plain]")
 @click.option("--weights", help="Name of installed weights, or a weights file.  [medzsad-mini]")
 @click.option("--clip-weights", help="CLIP tower: a file, or a name in local caches.")
 @click.option("--samples", type=int, help="Prompt samples per image.  [stored with the weights]")
@@ -33,16 +33,16 @@ _OF_THE_BENCHMARK = ("benchmark", "data", "class_name", "modality", "lesion_valu
 @click.option("--threshold", type=float, help="For Dice and lesions.  [of the weights]")
 @click.option("--device", help="auto, cpu, cuda, cuda:N or mps.  [auto]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[float32]")
-@click.option("--batch-size", type=int, help="Images scored at once; changes no figure.  [8]")
+@click.option("--batch-size", type=int, help="Images scored at once; changes no metric.  [8]")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out images or volumes that have errors.")
-@click.option("--tolerance", type=float, help="End with 1 if a published figure is missed by more points.")
+@click.option("--tolerance", type=float, help="End with 1 if a published metric is missed by more points.")
 @click.option("--scores-from", type=click.Path(path_type=Path), help="Measure the kept scores of this folder again.")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), help="Two folders of results of the same data.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no tables, only errors.")
 def evaluate(
     config: Path | None, out: Path | None, compare: tuple[Path, Path] | None, quiet: bool, **flags: Any
 ) -> None:
-    """Figures of a detector on benchmarks, beside those that others published.
+    """Metrics of a detector on benchmarks, beside those that others published.
 
     Give a CONFIG such as configs/evaluate_synthetic.yaml, or --benchmark with --data. Writes OUT/results.json,
     results.csv and report.html and keeps the scores; an evaluation that was interrupted goes on when it is started

@@ -11,7 +11,7 @@ from medzsad.errors import ExitCode
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the weights, figures and the state.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the weights, the plots and the state.")
 @click.option("--check", is_flag=True, help="List what the training data hold and what is wrong, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --check: machine-readable.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only errors.")

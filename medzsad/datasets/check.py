@@ -20,7 +20,7 @@ _EXAMPLES = 10
 # About all records of a class or of the data; found anew once records are left out.
 _OF_CLASSES = ("no_defects", "no_sound", "too_few", "no_defects_at_all", "no_pixel_labels")
 _STANDING = ("empty_class", *_OF_CLASSES)
-# Published sets have such records, and every published figure counts them.
+# Published sets have such records, and every published value counts them.
 _WARNINGS_IN_EVALUATION = ("empty_mask", "duplicate_images")
 
 

@@ -110,7 +110,7 @@ def _middle(example: Example) -> float:
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, room: float) -> str:
-    """The text without its beginning, if it is too long: the file name and the figure stand at its end."""
+    """The text without its beginning, if it is too long: the file name and the metric stand at its end."""
     letters = font(_CAPTION_SIZE)
     if draw.textlength(text, font=letters) <= room:
         return text

@@ -114,10 +114,10 @@ def _draw_scores(axes: Axes, drawn: BenchmarkDrawing) -> None:
     axes.autoscale(axis="y")
 
 
-def _label(name: str, number: int, figure: str, value: float) -> str:
+def _label(name: str, number: int, metric: str, value: float) -> str:
     # matplotlib leaves labels that begin with "_" out of the legend.
     shown = _shown(name, _MOST_SIGNS).lstrip("_")
-    return f"{shown}, {figure} {100 * value:.1f} %" if number < _MOST_NAMED else f"_{shown}"
+    return f"{shown}, {metric} {100 * value:.1f} %" if number < _MOST_NAMED else f"_{shown}"
 
 
 def _shown(text: str, most: int) -> str:

@@ -1,4 +1,4 @@
-"""Two models on the same data: differences of their figures with paired intervals."""
+"""Two models on the same data: differences of their metrics with paired intervals."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from medzsad.evaluation.measurement import Measured
 from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
 from medzsad.evaluation.protocol import find_protocol
 from medzsad.evaluation.results import DifferenceRecord, ModelComparison
-from medzsad.metrics.metric import Figure, interval
+from medzsad.metrics.metric import Metric, interval
 from medzsad.version import __version__
 
 Kind = Literal["pictures", "volumes"]
 
 
 def compare_evaluations(a: Path, b: Path, observer: EvaluationObserver | None = None) -> ModelComparison:
-    """The figures of two evaluations of the same data, with the differences b - a.
+    """The metrics of two evaluations of the same data, with the differences b - a.
 
     Both are measured anew from their kept scores. Subjects are resampled alike for both, so that what the data do to
     both models cancels out in the intervals of the differences.
@@ -78,17 +78,17 @@ def _differences(
         told = f"{len(other)} images are in one only, first {min(other)}" if other else "their order differs"
         raise ConfigError(f"{name}: the two evaluations are not of the same images ({told}). Evaluate both anew.")
     first, second = (_tables(one) for one in measured)
-    for group, figures in first.items():
-        for key, figure in figures.items():
-            yield _row((name, group, a.data.kind), key, figure, second[group][key])
+    for group, metrics in first.items():
+        for key, metric in metrics.items():
+            yield _row((name, group, a.data.kind), key, metric, second[group][key])
 
 
-def _tables(measured: Measured) -> dict[str, Mapping[str, Figure]]:
-    tables = {one.record.name: one.figures for one in measured.classes}
+def _tables(measured: Measured) -> dict[str, Mapping[str, Metric]]:
+    tables = {one.record.name: one.metrics for one in measured.classes}
     return {**tables, "mean": measured.mean} if len(tables) > 1 else tables
 
 
-def _row(names: tuple[str, str, Kind], key: str, a: Figure, b: Figure) -> DifferenceRecord:
+def _row(names: tuple[str, str, Kind], key: str, a: Metric, b: Metric) -> DifferenceRecord:
     difference = None if a.value is None or b.value is None else b.value - a.value
     ends = interval(b.resamples - a.resamples) if a.resamples.size and b.resamples.size else None
     low, high = ends if ends is not None and difference is not None else (None, None)
@@ -96,7 +96,7 @@ def _row(names: tuple[str, str, Kind], key: str, a: Figure, b: Figure) -> Differ
         benchmark=names[0],
         name=names[1],
         kind=names[2],
-        figure=key,
+        metric=key,
         a=a.value,
         b=b.value,
         difference=difference,

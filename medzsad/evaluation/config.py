@@ -57,11 +57,11 @@ class EvaluateConfig(_Part):
         seed: Of the prompt samples and of the resamples.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: Arithmetic of the model.
-        batch_size: Images scored at once; changes no figure.
-        protocol: How figures of pictures are taken; volumes are always scored as `medzsad run` does.
+        batch_size: Images scored at once; changes no metric.
+        protocol: How metrics of pictures are taken; volumes are always scored as `medzsad run` does.
         threshold: For Dice and lesions; None takes that of the weights.
         skip_bad: Leave out what the check of the data finds wrong, instead of ending.
-        tolerance: Largest accepted difference from the published figures of the method, in points of per cent.
+        tolerance: Largest accepted difference from the published metrics of the method, in points of per cent.
         scores_from: Results of an earlier evaluation whose kept scores are measured again, without the model.
     """
 

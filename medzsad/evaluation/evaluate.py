@@ -16,10 +16,10 @@ from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
 from medzsad.evaluation.published import published_rows
 from medzsad.evaluation.report import write_evaluation_report
-from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, figure_records
+from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
-from medzsad.evaluation.scorer import Scorer, score_pictures
-from medzsad.evaluation.volumes import SetScores, measure_volumes, score_volumes
+from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
+from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
 from medzsad.methods.base import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.paths import write_bytes_atomic
@@ -50,7 +50,7 @@ class ScoredSet:
 
 
 def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | None = None) -> EvaluationRecord:
-    """The figures of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
+    """The metrics of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
 
     Interrupted, the same call goes on where it was.
 
@@ -141,7 +141,7 @@ def _scored(
     protocol: Protocol,
     observer: EvaluationObserver,
 ) -> ScoredSet:
-    scorer = Scorer(detector, data.word, config.seed, config.precision, config.batch_size)
+    scorer = BenchmarkScorer(detector, data.word, config.seed, config.precision, config.batch_size)
     name = data.options.called
     observer.note(f"{name}: scoring with {detector.info.name}")
     kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
@@ -160,7 +160,7 @@ def _scored(
 
 
 def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver) -> Measured:
-    """The figures of a benchmark from its kept scores.
+    """The metrics of a benchmark from its kept scores.
 
     Args:
         one: The benchmark.
@@ -183,7 +183,7 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver
     records = tuple(r for r in data.volumes.records if relative_name(root, r.image) not in refused)
     if not records:
         raise ConfigError(f"{data.options.called}: no volume was scored.")
-    return measure_volumes(data.word, SetScores(root, records, one.kept), order, observer)
+    return measure_volumes(data.word, ScoredVolumes(root, records, one.kept), order, observer)
 
 
 def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float | None, str]:
@@ -200,7 +200,7 @@ def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float |
 
 def _benchmark_record(one: ScoredSet, measured: Measured, protocol: Protocol) -> BenchmarkRecord:
     data = one.data
-    mean = figure_records(measured.mean)
+    mean = metric_records(measured.mean)
     problems: Sequence[Problem] = (*data.problems, *one.refused)
     return BenchmarkRecord(
         name=data.options.called,

@@ -1,4 +1,4 @@
-"""What measuring a benchmark gives: figures with their resamples, curves and examples."""
+"""What measuring a benchmark gives: metrics with their resamples, curves and examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from medzsad.drawing.plots import BenchmarkDrawing
 from medzsad.evaluation.protocol import Protocol
 from medzsad.evaluation.results import ClassRecord
 from medzsad.metrics.counts import array_tallies
-from medzsad.metrics.metric import Figure, mean_figures
+from medzsad.metrics.metric import Metric, mean_metrics
 from medzsad.metrics.ranking import Curves, curve_points
 
 
@@ -39,7 +39,7 @@ class MeasuredClass:
 
     Attributes:
         record: As it is written.
-        figures: By name, with their resamples.
+        metrics: By name, with their resamples.
         scores: One per image or volume.
         labels: 1 with a lesion.
         pixel: Curves of the pixels or voxels; None without pixel labels.
@@ -47,7 +47,7 @@ class MeasuredClass:
     """
 
     record: ClassRecord
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Metric]
     scores: tuple[float, ...]
     labels: tuple[int, ...]
     pixel: Curves | None
@@ -60,12 +60,12 @@ class Measured:
 
     Attributes:
         classes: In the order of their names.
-        mean: Of each figure over the classes that define it, with its resamples.
+        mean: Of each metric over the classes that define it, with its resamples.
         units: What was measured, in order; two models can be compared only if these are the same.
     """
 
     classes: tuple[MeasuredClass, ...]
-    mean: Mapping[str, Figure]
+    mean: Mapping[str, Metric]
     units: tuple[str, ...]
 
     def drawing(self, title: str, unit: str) -> BenchmarkDrawing:
@@ -92,7 +92,7 @@ def assemble(classes: Sequence[MeasuredClass], units: Sequence[str]) -> Measured
         classes: At least one.
         units: Names of what was measured.
     """
-    mean = mean_figures({one.record.name: one.figures for one in classes})
+    mean = mean_metrics({one.record.name: one.metrics for one in classes})
     return Measured(tuple(classes), mean, tuple(units))
 
 

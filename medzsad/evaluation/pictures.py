@@ -15,13 +15,12 @@ from medzsad.errors import ConfigError
 from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
 from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.protocol import Protocol, RawScore, compared_map, compared_mask, image_scores
-from medzsad.evaluation.results import ClassRecord, figure_records
+from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
-from medzsad.metrics.counts import array_tallies
-from medzsad.metrics.images import grouped, image_figures
-from medzsad.metrics.metric import PIXEL_FIGURES, Figure
+from medzsad.metrics.images import grouped, image_metrics
+from medzsad.metrics.metric import PIXEL_METRICS, Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
-from medzsad.metrics.ranking import curve_points, ranking
+from medzsad.metrics.ranking import array_ranking, curve_points
 
 _THREADS = 2
 _AT_ONCE = 16  # maps in memory
@@ -32,14 +31,14 @@ Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
+class ScoredPictures:
     """One class of a set of pictures with its kept scores.
 
     Attributes:
         root: Of the data.
         records: Of the class.
         kept: Their scores.
-        protocol: How figures are taken.
+        protocol: How metrics are taken.
         classification: Whether Bayes-PFL's rule takes the probability alone for this set.
     """
 
@@ -96,7 +95,7 @@ class ClassScores:
         return scores, compared_mask(self.protocol, mask, len(score_map))
 
 
-def class_image_figures(scores: ClassScores, seed: int) -> dict[str, Figure]:
+def class_image_metrics(scores: ScoredPictures, seed: int) -> dict[str, Metric]:
     """Image AUROC, AP and F1-max of a class.
 
     Args:
@@ -104,7 +103,7 @@ def class_image_figures(scores: ClassScores, seed: int) -> dict[str, Figure]:
         seed: Of the resamples.
     """
     labels = [record.label for record in scores.records]
-    return image_figures(scores.image_scores(), labels, [record.subject for record in scores.records], seed)
+    return image_metrics(scores.image_scores(), labels, [record.subject for record in scores.records], seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +111,20 @@ class ClassPixels:
     """What the pixels of a class gave.
 
     Attributes:
-        figures: All `PIXEL_FIGURES`.
+        metrics: All `PIXEL_METRICS`.
         scores: For curves; None if there are no pixel labels.
         judged: Abnormal records with a mask by how well their lesion is told apart (AUROC of the image's pixels).
     """
 
-    figures: dict[str, Figure]
+    metrics: dict[str, Metric]
     scores: PixelScores | None
     judged: dict[Record, float]
 
 
-def class_pixel_figures(
-    scores: ClassScores, threshold: float | None, seed: int, observer: EvaluationObserver
+def class_pixel_metrics(
+    scores: ScoredPictures, threshold: float | None, seed: int, observer: EvaluationObserver
 ) -> ClassPixels:
-    """Pixel figures of a class, one map in memory after the other.
+    """Pixel metrics of a class, one map in memory after the other.
 
     Args:
         scores: Of the class.
@@ -136,7 +135,7 @@ def class_pixel_figures(
     records = scores.with_pixels()
     if not records:
         reason = "the class has no pixel labels"
-        return ClassPixels({name: Figure(None, reason=reason) for name in PIXEL_FIGURES}, None, {})
+        return ClassPixels({name: Metric(None, reason=reason) for name in PIXEL_METRICS}, None, {})
     units = grouped([record.subject for record in records])
     judged: dict[Record, float] = {}
     with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
@@ -148,10 +147,10 @@ def class_pixel_figures(
             if mask.any() and not mask.all():
                 judged[records[place]] = _told_apart(score_map, mask)
             observer.step("measuring", place + 1, len(records))
-    return ClassPixels(pixels.figures(seed), pixels, judged)
+    return ClassPixels(pixels.metrics(seed), pixels, judged)
 
 
-def _in_turn(scores: ClassScores, records: Sequence[Record], pool: ThreadPoolExecutor) -> Iterator[Pixels]:
+def _in_turn(scores: ScoredPictures, records: Sequence[Record], pool: ThreadPoolExecutor) -> Iterator[Pixels]:
     for start in range(0, len(records), _AT_ONCE):
         yield from pool.map(scores.pixels, records[start : start + _AT_ONCE])
 
@@ -169,12 +168,11 @@ def _spread(records: Sequence[Record]) -> list[Record]:
 def _told_apart(scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     inside, outside = (np.flatnonzero(part.ravel()) for part in (mask, ~mask))
     places = np.concatenate([part[:: max(1, len(part) // _JUDGED_PIXELS)] for part in (inside, outside)])
-    truth = mask.ravel()[places]
-    return ranking(array_tallies(scores.ravel()[places], truth), float(truth.sum())).auroc
+    return array_ranking(scores.ravel()[places], mask.ravel()[places]).auroc
 
 
 def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, observer: EvaluationObserver) -> Measured:
-    """All figures of a set of pictures from its kept scores.
+    """All metrics of a set of pictures from its kept scores.
 
     Args:
         data: Checked, without bad records.
@@ -188,16 +186,18 @@ def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, obser
     classes = []
     for name in sorted({record.class_name for record in data.records}):
         records = tuple(record for record in data.records if record.class_name == name)
-        scores = ClassScores(data.root, records, kept, order.protocol, order.classification)
+        scores = ScoredPictures(data.root, records, kept, order.protocol, order.classification)
         classes.append(_measure_class(name, scores, order, observer))
     units = [f"{r.class_name}/{relative_name(data.root, r.image)} {r.label}" for r in data.records]
     return assemble(classes, units)
 
 
-def _measure_class(name: str, scores: ClassScores, order: MeasureOrder, observer: EvaluationObserver) -> MeasuredClass:
+def _measure_class(
+    name: str, scores: ScoredPictures, order: MeasureOrder, observer: EvaluationObserver
+) -> MeasuredClass:
     records = scores.records
-    pixels = class_pixel_figures(scores, order.threshold, order.seed, observer)
-    figures = class_image_figures(scores, order.seed) | pixels.figures
+    pixels = class_pixel_metrics(scores, order.threshold, order.seed, observer)
+    metrics = class_image_metrics(scores, order.seed) | pixels.metrics
     abnormal = [record for record in records if record.label]
     known = [record for record in abnormal if record.mask is not None]
     values = scores.image_scores()
@@ -209,9 +209,9 @@ def _measure_class(name: str, scores: ClassScores, order: MeasureOrder, observer
             abnormal=len(abnormal),
             masks=len(known),
             subjects=len({record.subject or str(place) for place, record in enumerate(records)}),
-            figures=figure_records(figures),
+            metrics=metric_records(metrics),
         ),
-        figures=figures,
+        metrics=metrics,
         scores=tuple(values),
         labels=tuple(record.label for record in records),
         pixel=None
@@ -222,7 +222,7 @@ def _measure_class(name: str, scores: ClassScores, order: MeasureOrder, observer
 
 
 def _examples(
-    scores: ClassScores, order: MeasureOrder, values: Sequence[float], judged: Mapping[Record, float]
+    scores: ScoredPictures, order: MeasureOrder, values: Sequence[float], judged: Mapping[Record, float]
 ) -> dict[str, list[Example]]:
     """Cases by how well lesions are told apart; without masks, by the image score."""
     groups: dict[str, list[Example]] = {}
@@ -244,7 +244,7 @@ def _examples(
     return groups
 
 
-def _example(scores: ClassScores, order: MeasureOrder, record: Record, words: str) -> Example:
+def _example(scores: ScoredPictures, order: MeasureOrder, record: Record, words: str) -> Example:
     image = np.asarray(decode_image(record.image))
     stored = scores.kept.read_map(scores.name(record))
     # Shown on the image's own grid whatever the protocol compares.

@@ -1,4 +1,4 @@
-"""How papers turn scores into figures: what is resized, smoothed and combined before anything is measured."""
+"""How papers turn scores into metrics: what is resized, smoothed and combined before anything is measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ ImageRule = Literal["probability", "fused", "with_maximum"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One way to take figures.
+    """One way to take metrics.
 
     Attributes:
         name: As on the command line.

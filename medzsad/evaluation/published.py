@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medzsad.errors import ConfigError
-from medzsad.evaluation.results import BenchmarkRecord, ComparisonRecord, FigureRecord
+from medzsad.evaluation.results import BenchmarkRecord, ComparisonRecord, MetricRecord
 
-Metric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
+PublishedMetric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
 OUR_METHOD = "Bayes-PFL"
 # The AUPRO of the papers is that of the code that most of them share.
 _OURS = {"aupro": "aupro_rescaled"}
@@ -20,12 +20,12 @@ PerCent = Annotated[float, Field(gt=0, le=100)]
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedFigure:
-    """One figure of one method on one benchmark, as one source gives it.
+class PublishedValue:
+    """The value of one metric of one method on one benchmark, as one source gives it.
 
     Attributes:
         benchmark: Name as in the catalog of benchmarks; sets that are not in it, such as mvtec, have names too.
-        metric: One of Metric.
+        metric: One of PublishedMetric.
         method: Name of the method.
         value: In per cent.
         source: Where it stands, spelled out.
@@ -34,7 +34,7 @@ class PublishedFigure:
     """
 
     benchmark: str
-    metric: Metric
+    metric: PublishedMetric
     method: str
     value: float
     source: str
@@ -49,7 +49,7 @@ class _Part(BaseModel):
 class _Table(_Part):
     table: str
     source: str
-    metrics: tuple[Metric, ...]
+    metrics: tuple[PublishedMetric, ...]
     note: str = ""
     values: dict[str, dict[str, tuple[PerCent | None, ...]]]
 
@@ -75,10 +75,10 @@ class _Published(_Part):
         return self
 
 
-def published_figures(
+def published_values(
     benchmark: str, metric: str | None = None, method: str | None = None
-) -> tuple[PublishedFigure, ...]:
-    """The figures on a benchmark, in the order of METHODS; several where sources disagree, none where none were found.
+) -> tuple[PublishedValue, ...]:
+    """The values on a benchmark, in the order of METHODS; several where sources disagree, none where none were found.
 
     Args:
         benchmark: Its name.
@@ -88,35 +88,35 @@ def published_figures(
     Raises:
         ConfigError: There is no such metric.
     """
-    if metric is not None and metric not in get_args(Metric):
-        raise ConfigError(f"No figures of a metric {metric!r} are published. Known are {', '.join(get_args(Metric))}.")
+    if metric is not None and metric not in get_args(PublishedMetric):
+        raise ConfigError(f"Unknown metric {metric!r}. Known are {', '.join(get_args(PublishedMetric))}.")
     return tuple(
-        figure
-        for figure in all_published_figures()
-        if figure.benchmark == benchmark
-        and metric in (None, figure.metric)
-        and (method is None or figure.method.lower() == method.lower())
+        one
+        for one in all_published_values()
+        if one.benchmark == benchmark
+        and metric in (None, one.metric)
+        and (method is None or one.method.lower() == method.lower())
     )
 
 
 @cache
-def all_published_figures() -> tuple[PublishedFigure, ...]:
-    """Every published figure that is known, in the order of METHODS."""
+def all_published_values() -> tuple[PublishedValue, ...]:
+    """Every published value that is known, in the order of METHODS."""
     text = files("medzsad").joinpath("assets/published.yaml").read_text(encoding="utf-8")
     published = _Published.model_validate(yaml.safe_load(text))
-    return tuple(figure for table in published.tables for figure in _figures(table, published.sources[table.source]))
+    return tuple(value for table in published.tables for value in _values(table, published.sources[table.source]))
 
 
-def _figures(table: _Table, source: str) -> Iterator[PublishedFigure]:
+def _values(table: _Table, source: str) -> Iterator[PublishedValue]:
     for method, sets in table.values.items():
         for benchmark, values in sets.items():
             for metric, value in zip(table.metrics, values, strict=True):
                 if value is not None:
-                    yield PublishedFigure(benchmark, metric, method, value, source, table.note, table.table)
+                    yield PublishedValue(benchmark, metric, method, value, source, table.note, table.table)
 
 
-def published_rows(benchmark: str, mean: Mapping[str, FigureRecord], protocol: str) -> tuple[ComparisonRecord, ...]:
-    """Every published figure of a benchmark beside ours, in per cent.
+def published_rows(benchmark: str, mean: Mapping[str, MetricRecord], protocol: str) -> tuple[ComparisonRecord, ...]:
+    """Every published value of a benchmark beside ours, in per cent.
 
     Args:
         benchmark: Its name.
@@ -124,7 +124,7 @@ def published_rows(benchmark: str, mean: Mapping[str, FigureRecord], protocol: s
         protocol: Name of the protocol; one that is not of a paper is said in the note.
     """
     rows = []
-    for one in published_figures(benchmark):
+    for one in published_values(benchmark):
         metric = _OURS.get(one.metric, one.metric)
         found = mean.get(metric)
         ours = None if found is None or found.value is None else 100 * found.value
@@ -146,9 +146,9 @@ def published_rows(benchmark: str, mean: Mapping[str, FigureRecord], protocol: s
 
 
 def outside_tolerance(record: BenchmarkRecord, tolerance: float) -> list[str]:
-    """Which of our figures are further from those published of our method than the tolerance, in words.
+    """Which of our metrics are further from those published of our method than the tolerance, in words.
 
-    Where sources disagree, the nearest one counts. A figure that we do not define is outside.
+    Where sources disagree, the nearest one counts. A metric that we do not define is outside.
 
     Args:
         record: Of a benchmark.

@@ -15,9 +15,9 @@ from medzsad.evaluation.tables import (
     comparison_csv,
     counts_text,
     difference_rows,
-    figure_name,
-    figure_text,
     groups,
+    metric_name,
+    metric_text,
     published_rows,
     results_csv,
 )
@@ -112,13 +112,13 @@ def evaluation_schema() -> dict[str, Any]:
 
 def _part(record: BenchmarkRecord, pictures: Mapping[str, Path], folder: Path | None) -> _Part:
     tables = groups(record)
-    names = dict.fromkeys(name for _, figures in tables for name in figures)
+    names = dict.fromkeys(name for _, metrics in tables for name in metrics)
     return _Part(
         record=record,
         counts=counts_text(record),
         groups=[group for group, _ in tables],
         rows=[
-            (figure_name(name, record.kind), [figure_text(name, figures[name]) for _, figures in tables])
+            (metric_name(name, record.kind), [metric_text(name, metrics[name]) for _, metrics in tables])
             for name in names
         ],
         published=list(published_rows(record)),

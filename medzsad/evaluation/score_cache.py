@@ -1,4 +1,4 @@
-"""Scores of a benchmark's images, kept so that figures can be taken again without the model."""
+"""Scores of a benchmark's images, kept so that metrics can be taken again without the model."""
 
 import csv
 import gzip

@@ -27,7 +27,7 @@ _THREADS = 2  # that decode pictures
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
+class BenchmarkScorer:
     """Scores images of one benchmark.
 
     Attributes:
@@ -93,7 +93,7 @@ def _runs(words: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def score_pictures(
-    data: DataSet, scorer: Scorer, protocol: Protocol, kept: KeptScores, observer: EvaluationObserver
+    data: DataSet, scorer: BenchmarkScorer, protocol: Protocol, kept: KeptScores, observer: EvaluationObserver
 ) -> None:
     """Scores every picture that has no kept score yet; interrupted, the next call goes on.
 

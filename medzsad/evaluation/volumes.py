@@ -17,12 +17,12 @@ from medzsad.errors import ConfigError, RefusedError
 from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
 from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.protocol import RawScore, raw_score
-from medzsad.evaluation.results import ClassRecord, figure_records
+from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
-from medzsad.evaluation.scorer import Scorer
-from medzsad.metrics.images import image_figures
-from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_figures, undefined_lesion_figures
-from medzsad.metrics.metric import Figure
+from medzsad.evaluation.scorer import BenchmarkScorer
+from medzsad.metrics.images import image_metrics
+from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_metrics, undefined_lesion_metrics
+from medzsad.metrics.metric import Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
 from medzsad.metrics.ranking import curve_points
 from medzsad.pipeline import detect
@@ -36,7 +36,7 @@ NO_THRESHOLD = "no threshold is fixed: the weights hold none and none was given"
 def score_volumes(
     root: Path,
     records: Sequence[VolumeRecord],
-    scorer: Scorer,
+    scorer: BenchmarkScorer,
     modality: str | None,
     kept: KeptScores,
     observer: EvaluationObserver,
@@ -82,7 +82,7 @@ def score_volumes(
 
 
 @dataclass(frozen=True, slots=True)
-class SetScores:
+class ScoredVolumes:
     """Volumes of a set with their kept scores.
 
     Attributes:
@@ -145,26 +145,28 @@ def read_reference(record: VolumeRecord) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class SetFigures:
+class VolumeMetrics:
     """What the volumes of a set gave.
 
     Attributes:
-        figures: By name: volume scores as `image_*`, voxels as `pixel_*`, and lesions.
+        metrics: By name: volume scores as `image_*`, voxels as `pixel_*`, and lesions.
         voxels: For curves.
         scores: Highest voxel of each volume, which is what decides whether `run` finds a lesion.
         labels: 1 where the reference holds a lesion.
         overlaps: Dice of each volume with a lesion, at the threshold or, without one, at the best for all.
     """
 
-    figures: dict[str, Figure]
+    metrics: dict[str, Metric]
     voxels: PixelScores
     scores: tuple[float, ...]
     labels: tuple[int, ...]
     overlaps: dict[VolumeRecord, float]
 
 
-def volume_figures(scores: SetScores, threshold: float | None, seed: int, observer: EvaluationObserver) -> SetFigures:
-    """All figures of a set of volumes, one volume in memory after the other.
+def volume_metrics(
+    scores: ScoredVolumes, threshold: float | None, seed: int, observer: EvaluationObserver
+) -> VolumeMetrics:
+    """All metrics of a set of volumes, one volume in memory after the other.
 
     Args:
         scores: Of the set.
@@ -189,12 +191,12 @@ def volume_figures(scores: SetScores, threshold: float | None, seed: int, observ
                 overlaps[record] = float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
         observer.step("measuring", place + 1, len(records))
     highest = tuple(scores.raw(record).maximum for record in records)
-    figures = image_figures(highest, labels, units, seed) | voxels.figures(seed)
-    figures |= lesion_figures(lesions, units, seed) if lesions else undefined_lesion_figures(NO_THRESHOLD)
-    return SetFigures(figures, voxels, highest, tuple(labels), overlaps)
+    metrics = image_metrics(highest, labels, units, seed) | voxels.metrics(seed)
+    metrics |= lesion_metrics(lesions, units, seed) if lesions else undefined_lesion_metrics(NO_THRESHOLD)
+    return VolumeMetrics(metrics, voxels, highest, tuple(labels), overlaps)
 
 
-def _edges(scores: SetScores) -> NDArray[np.float32]:
+def _edges(scores: ScoredVolumes) -> NDArray[np.float32]:
     places = np.linspace(0, len(scores.records) - 1, min(_EDGES_FROM, len(scores.records)))
     parts = [scores.voxels(scores.records[int(place)]) for place in places]
     thinned = [(values.ravel(), truth.ravel()) for values, truth in parts]
@@ -206,8 +208,8 @@ def _edges(scores: SetScores) -> NDArray[np.float32]:
     )
 
 
-def measure_volumes(name: str, scores: SetScores, order: MeasureOrder, observer: EvaluationObserver) -> Measured:
-    """All figures of a set of volumes from its kept scores.
+def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, observer: EvaluationObserver) -> Measured:
+    """All metrics of a set of volumes from its kept scores.
 
     Args:
         name: Of the class.
@@ -218,7 +220,7 @@ def measure_volumes(name: str, scores: SetScores, order: MeasureOrder, observer:
     Raises:
         ConfigError: A score is missing, a file can no longer be read, or image and label differ in shape.
     """
-    found = volume_figures(scores, order.threshold, order.seed, observer)
+    found = volume_metrics(scores, order.threshold, order.seed, observer)
     voxels = found.voxels
     measured = MeasuredClass(
         record=ClassRecord(
@@ -227,9 +229,9 @@ def measure_volumes(name: str, scores: SetScores, order: MeasureOrder, observer:
             abnormal=sum(found.labels),
             masks=sum(found.labels),
             subjects=len({record.subject or record.case for record in scores.records}),
-            figures=figure_records(found.figures),
+            metrics=metric_records(found.metrics),
         ),
-        figures=found.figures,
+        metrics=found.metrics,
         scores=found.scores,
         labels=found.labels,
         pixel=curve_points(voxels.tallies(), voxels.positives, voxels.negatives)
@@ -240,7 +242,9 @@ def measure_volumes(name: str, scores: SetScores, order: MeasureOrder, observer:
     return assemble([measured], [scores.name(record) for record in scores.records])
 
 
-def _examples(scores: SetScores, order: MeasureOrder, overlaps: dict[VolumeRecord, float]) -> dict[str, list[Example]]:
+def _examples(
+    scores: ScoredVolumes, order: MeasureOrder, overlaps: dict[VolumeRecord, float]
+) -> dict[str, list[Example]]:
     """Volumes by Dice at the threshold, the slice with most of the lesion of each."""
     records = list(overlaps)
     if not records:
@@ -251,7 +255,7 @@ def _examples(scores: SetScores, order: MeasureOrder, overlaps: dict[VolumeRecor
     }
 
 
-def _example(scores: SetScores, order: MeasureOrder, record: VolumeRecord, dice: float) -> Example:
+def _example(scores: ScoredVolumes, order: MeasureOrder, record: VolumeRecord, dice: float) -> Example:
     values, truth = scores.voxels(record)
     volume = nib.load(record.image)
     axis = _slice_axis(volume)

@@ -1,4 +1,4 @@
-"""Figures of one score per image or per volume."""
+"""Metrics of one score per image or per volume."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,15 @@ from numpy.typing import NDArray
 
 from medzsad.errors import ScoringError
 from medzsad.metrics import resampled
-from medzsad.metrics.counts import array_tallies
-from medzsad.metrics.metric import Figure, figure, resample_weights
-from medzsad.metrics.ranking import ranking
+from medzsad.metrics.metric import Metric, metric_of, resample_weights
+from medzsad.metrics.ranking import array_ranking
 
 _AT_ONCE = 100  # resamples; memory is this times the number of images
 
 
-def image_figures(
+def image_metrics(
     scores: Sequence[float], labels: Sequence[int], subjects: Sequence[str], seed: int
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """Image AUROC, AP and F1-max, with intervals by subject.
 
     Args:
@@ -34,13 +33,13 @@ def image_figures(
     missing = "" if not len(truth) else "normal" if truth.all() else "abnormal" if not truth.any() else None
     if missing is not None:
         reason = f"there are no {missing} images" if missing else "there are no images"
-        return {name: Figure(None, reason=reason) for name in ("image_auroc", "image_ap", "image_f1max")}
-    exact = ranking(array_tallies(values, truth), float(truth.sum()))
+        return {name: Metric(None, reason=reason) for name in ("image_auroc", "image_ap", "image_f1max")}
+    exact = array_ranking(values, truth)
     drawn = _resampled(values, truth, resample_weights(grouped(subjects), seed))
     return {
-        "image_auroc": figure(exact.auroc, drawn[0], ""),
-        "image_ap": figure(exact.average_precision, drawn[1], ""),
-        "image_f1max": figure(exact.f1_max, drawn[2], ""),
+        "image_auroc": metric_of(exact.auroc, drawn[0], ""),
+        "image_ap": metric_of(exact.average_precision, drawn[1], ""),
+        "image_f1max": metric_of(exact.f1_max, drawn[2], ""),
     }
 
 
@@ -62,6 +61,6 @@ def _resampled(
         negatives = np.add.reduceat(drawn * ~truth, starts, axis=-1)
         defined = (positives.sum(axis=-1) > 0) & (negatives.sum(axis=-1) > 0)
         measures = (resampled.auroc, resampled.average_precision, resampled.f1_max)
-        figures = np.stack([measure(positives, negatives) for measure in measures])
-        parts.append(np.where(defined, figures, np.nan))
+        metrics = np.stack([measure(positives, negatives) for measure in measures])
+        parts.append(np.where(defined, metrics, np.nan))
     return np.concatenate(parts, axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medzsad.metrics.metric import LESION_FIGURES, Figure, figure, resample_weights
+from medzsad.metrics.metric import LESION_METRICS, Metric, metric_of, resample_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def count_lesions(marked: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Lesion
     return LesionCounts(int(count), len(np.unique(lesions[both])), int(marks) - len(np.unique(components[both])))
 
 
-def lesion_figures(counts: Sequence[LesionCounts], subjects: Sequence[str], seed: int) -> dict[str, Figure]:
+def lesion_metrics(counts: Sequence[LesionCounts], subjects: Sequence[str], seed: int) -> dict[str, Metric]:
     """Share of lesions found in all scans, and false positives per scan, with intervals by subject.
 
     Args:
@@ -55,15 +55,15 @@ def lesion_figures(counts: Sequence[LesionCounts], subjects: Sequence[str], seed
     recall = times @ found / np.where(drawn > 0, drawn, np.nan)
     value = float(found.sum() / lesions.sum()) if lesions.sum() else float("nan")
     return {
-        "lesion_recall": figure(value, recall, "the references hold no lesion"),
-        "false_positives_per_scan": figure(float(false.mean()), times @ false / times.sum(axis=1), ""),
+        "lesion_recall": metric_of(value, recall, "the references hold no lesion"),
+        "false_positives_per_scan": metric_of(float(false.mean()), times @ false / times.sum(axis=1), ""),
     }
 
 
-def undefined_lesion_figures(reason: str) -> Mapping[str, Figure]:
-    """Both figures without a value.
+def undefined_lesion_metrics(reason: str) -> Mapping[str, Metric]:
+    """Both metrics without a value.
 
     Args:
         reason: Why.
     """
-    return {name: Figure(None, reason=reason) for name in LESION_FIGURES}
+    return {name: Metric(None, reason=reason) for name in LESION_METRICS}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 _LEVEL = 0.95
 
-IMAGE_FIGURES = ("image_auroc", "image_ap", "image_f1max")
-PIXEL_FIGURES = (
+IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
+PIXEL_METRICS = (
     "pixel_auroc",
     "pixel_ap",
     "pixel_f1max",
@@ -20,8 +20,8 @@ PIXEL_FIGURES = (
     "dice",
     "best_dice",
 )
-LESION_FIGURES = ("lesion_recall", "false_positives_per_scan")
-FIGURES = IMAGE_FIGURES + PIXEL_FIGURES + LESION_FIGURES
+LESION_METRICS = ("lesion_recall", "false_positives_per_scan")
+METRICS = IMAGE_METRICS + PIXEL_METRICS + LESION_METRICS
 
 Resamples = NDArray[np.float64]
 
@@ -46,10 +46,10 @@ def resample_weights(groups: Sequence[str], seed: int, resamples: int = RESAMPLE
 
 
 def interval(samples: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The 95 % percentile interval of a figure's resamples, those left out in which it is not defined.
+    """The 95 % percentile interval of a metric's resamples, those left out in which it is not defined.
 
     Returns:
-        None where fewer than half of the resamples define the figure.
+        None where fewer than half of the resamples define the metric.
     """
     known = samples[np.isfinite(samples)]
     if len(known) * 2 < len(samples) or not len(known):
@@ -59,15 +59,15 @@ def interval(samples: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure.
+class Metric:
+    """One metric.
 
     Attributes:
         value: As a share in [0, 1], or a count for false positives per scan; None where it is not defined.
         low: Lower end of the 95 % bootstrap interval; None where there is none.
         high: Upper end.
         reason: Why there is no value; empty if there is one.
-        resamples: The figure in each resample, for means over classes and comparisons of models; may be empty.
+        resamples: The metric in each resample, for means over classes and comparisons of models; may be empty.
     """
 
     value: float | None
@@ -77,8 +77,8 @@ class Figure:
     resamples: Resamples = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
 
 
-def figure(value: float, resamples: Resamples | None, reason: str) -> Figure:
-    """The figure of a value; the reason is kept only if the value is not a number.
+def metric_of(value: float, resamples: Resamples | None, reason: str) -> Metric:
+    """The metric of a value; the reason is kept only if the value is not a number.
 
     Args:
         value: NaN where it is not defined.
@@ -86,26 +86,26 @@ def figure(value: float, resamples: Resamples | None, reason: str) -> Figure:
         reason: Why the value is not defined, if it is not.
     """
     if math.isnan(value):
-        return Figure(None, reason=reason)
+        return Metric(None, reason=reason)
     ends = None if resamples is None else interval(resamples)
     low, high = ends or (None, None)
-    return Figure(value, low, high, resamples=np.zeros(0) if resamples is None else resamples)
+    return Metric(value, low, high, resamples=np.zeros(0) if resamples is None else resamples)
 
 
-def mean_figures(by_class: Mapping[str, Mapping[str, Figure]]) -> dict[str, Figure]:
-    """The mean of each figure over the classes that define it; classes are resampled independently of each other.
+def mean_metrics(by_class: Mapping[str, Mapping[str, Metric]]) -> dict[str, Metric]:
+    """The mean of each metric over the classes that define it; classes are resampled independently of each other.
 
     Args:
-        by_class: Figures of each class by name.
+        by_class: Metrics of each class by name.
     """
-    means: dict[str, Figure] = {}
-    for name in dict.fromkeys(name for figures in by_class.values() for name in figures):
-        parts = [figures[name] for figures in by_class.values() if name in figures]
+    means: dict[str, Metric] = {}
+    for name in dict.fromkeys(name for metrics in by_class.values() for name in metrics):
+        parts = [metrics[name] for metrics in by_class.values() if name in metrics]
         known = [part for part in parts if part.value is not None]
         if not known:
-            means[name] = Figure(None, reason=parts[0].reason)
+            means[name] = Metric(None, reason=parts[0].reason)
             continue
         drawn = [part.resamples for part in known]
         resamples = np.mean(drawn, axis=0) if all(part.size for part in drawn) else None
-        means[name] = figure(float(np.mean([part.value for part in known if part.value is not None])), resamples, "")
+        means[name] = metric_of(float(np.mean([part.value for part in known if part.value is not None])), resamples, "")
     return means

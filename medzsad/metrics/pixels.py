@@ -1,4 +1,4 @@
-"""Figures of the pixels or voxels of one class, added image by image."""
+"""Metrics of the pixels or voxels of one class, added image by image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from medzsad.metrics import resampled
 from medzsad.metrics.counts import ScoreCounts, Tally
-from medzsad.metrics.metric import PIXEL_FIGURES, Figure, figure, resample_weights
+from medzsad.metrics.metric import PIXEL_METRICS, Metric, metric_of, resample_weights
 from medzsad.metrics.ranking import ranking
-from medzsad.metrics.regions import pro_figures, region_weights
+from medzsad.metrics.regions import pro_areas, region_weights
 
 BINS = 4096
 
@@ -19,7 +19,7 @@ def bin_edges(scores: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np
     """(up to 4095,) rising edges of the bins in which resamples are counted.
 
     They are quantiles of the given scores, half of them of the positives and half of the negatives, so that neither
-    side loses more than about 1/4096. Only intervals and the best Dice depend on them, other figures are exact.
+    side loses more than about 1/4096. Only intervals and the best Dice depend on them, other metrics are exact.
 
     Args:
         scores: Maps of some of the images.
@@ -120,8 +120,8 @@ class PixelScores:
             one.hits += int(positives.size - np.searchsorted(positives, limit, side="left"))
             one.false += int(negatives.size - np.searchsorted(negatives, limit, side="left"))
 
-    def figures(self, seed: int) -> dict[str, Figure]:
-        """All `PIXEL_FIGURES` with intervals by subject.
+    def metrics(self, seed: int) -> dict[str, Metric]:
+        """All `PIXEL_METRICS` with intervals by subject.
 
         AUROC, AP, F1-max and both AUPROs are of all pixels pooled. Dice is the mean over subjects with a lesion at the
         fixed threshold; the best Dice is the highest such mean that one threshold for all reaches.
@@ -133,25 +133,25 @@ class PixelScores:
         if not counts.positives or not counts.negatives:
             missing = "lesion" if not counts.positives else "normal"
             reason = f"there are no {missing} pixels in images with a mask"
-            return {name: Figure(None, reason=reason) for name in PIXEL_FIGURES}
+            return {name: Metric(None, reason=reason) for name in PIXEL_METRICS}
         low, high = self._range
         exact = ranking(counts.tallies(), counts.positives)
-        areas = pro_figures(counts.tallies(), counts.negatives, self._regions, low, high)
+        areas = pro_areas(counts.tallies(), counts.negatives, self._regions, low, high)
         drawn = self._resampled(seed)
         overlap = self._dice()
         best = np.nanmean(self._dice_curves(), axis=0).max()
         return {
-            "pixel_auroc": figure(exact.auroc, drawn["pixel_auroc"], ""),
-            "pixel_ap": figure(exact.average_precision, drawn["pixel_ap"], ""),
-            "pixel_f1max": figure(exact.f1_max, drawn["pixel_f1max"], ""),
-            "aupro": figure(areas.integrated, drawn["aupro"], ""),
-            "aupro_rescaled": figure(
+            "pixel_auroc": metric_of(exact.auroc, drawn["pixel_auroc"], ""),
+            "pixel_ap": metric_of(exact.average_precision, drawn["pixel_ap"], ""),
+            "pixel_f1max": metric_of(exact.f1_max, drawn["pixel_f1max"], ""),
+            "aupro": metric_of(areas.integrated, drawn["aupro"], ""),
+            "aupro_rescaled": metric_of(
                 areas.rescaled, drawn["aupro_rescaled"], "all thresholds below FPR 0.3 have the same FPR"
             ),
-            "dice": figure(float(np.nanmean(overlap)), drawn["dice"], "")
+            "dice": metric_of(float(np.nanmean(overlap)), drawn["dice"], "")
             if self._threshold is not None
-            else Figure(None, reason="no threshold is fixed: the weights hold none and none was given"),
-            "best_dice": figure(float(best), drawn["best_dice"], ""),
+            else Metric(None, reason="no threshold is fixed: the weights hold none and none was given"),
+            "best_dice": metric_of(float(best), drawn["best_dice"], ""),
         }
 
     def _resampled(self, seed: int) -> dict[str, NDArray[np.float64]]:

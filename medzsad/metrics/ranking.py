@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medzsad.metrics.counts import Tally
+from medzsad.metrics.counts import Tally, array_tallies
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How well scores tell positives from negatives. NaN where a figure is not defined.
+    """How well scores tell positives from negatives. NaN where a metric is not defined.
 
     Attributes:
         auroc: Chance that a positive scores above a negative, ties counted half; needs both.
@@ -27,7 +27,7 @@ class Ranking:
 
 
 def ranking(tallies: Iterable[Tally], positives: float) -> Ranking:
-    """The ranking figures of counted scores, in one pass and in the memory of one part.
+    """The ranking metrics of counted scores, in one pass and in the memory of one part.
 
     They equal scikit-learn's `roc_auc_score` and `average_precision_score`, and the maximum of F1 over the points of
     its `precision_recall_curve`.
@@ -60,6 +60,17 @@ def ranking(tallies: Iterable[Tally], positives: float) -> Ranking:
         f1_max=best,
         f1_threshold=best_threshold,
     )
+
+
+def array_ranking(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
+    """The ranking metrics of scores in memory.
+
+    Args:
+        scores: Finite, of any shape.
+        labels: The same shape; True for positives.
+    """
+    truth = labels.ravel()
+    return ranking(array_tallies(scores.ravel(), truth), float(truth.sum()))
 
 
 @dataclass(frozen=True, slots=True)

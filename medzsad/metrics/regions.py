@@ -36,7 +36,7 @@ def region_weights(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class ProFigures:
+class ProAreas:
     """Both published variants of the area under the PRO curve, in [0, 1]; NaN without regions or without negatives.
 
     Attributes:
@@ -50,7 +50,7 @@ class ProFigures:
     rescaled: float
 
 
-def pro_figures(tallies: Iterable[Tally], negatives: float, weight: float, low: float, high: float) -> ProFigures:
+def pro_areas(tallies: Iterable[Tally], negatives: float, weight: float, low: float, high: float) -> ProAreas:
     """Areas under the PRO curve of counted scores, in one pass.
 
     Args:
@@ -61,7 +61,7 @@ def pro_figures(tallies: Iterable[Tally], negatives: float, weight: float, low: 
         high: Highest of all scores.
     """
     if not negatives or not weight:
-        return ProFigures(float("nan"), float("nan"))
+        return ProAreas(float("nan"), float("nan"))
     area = 0.0
     rate = found = 0.0
     sampled = _SampledCurve(low, high)
@@ -71,7 +71,7 @@ def pro_figures(tallies: Iterable[Tally], negatives: float, weight: float, low: 
         area += area_up_to(rates, recalls, FPR_LIMIT)
         sampled.add(tally.scores, rates, recalls)
         rate, found = float(rates[-1]), float(recalls[-1])
-    return ProFigures(min(area / FPR_LIMIT, 1.0), sampled.rescaled_area())
+    return ProAreas(min(area / FPR_LIMIT, 1.0), sampled.rescaled_area())
 
 
 def area_up_to(rates: NDArray[np.float64], recalls: NDArray[np.float64], limit: float) -> Any:

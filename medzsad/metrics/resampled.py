@@ -1,7 +1,7 @@
-"""The figures of many resamples at once, from scores counted in common bins.
+"""The metrics of many resamples at once, from scores counted in common bins.
 
-Every function takes counts of shape (..., bins), bins in the order of rising score, and gives one figure per row; NaN
-where it is not defined. The figure itself is exact for scores of which each bin holds one value.
+Every function takes counts of shape (..., bins), bins in the order of rising score, and gives one metric per row; NaN
+where it is not defined. The metric itself is exact for scores of which each bin holds one value.
 """
 
 import numpy as np
@@ -35,13 +35,13 @@ def f1_max(positives: Rows, negatives: Rows) -> Rows:
 
 
 def pro_integrated(weights: Rows, negatives: Rows) -> Rows:
-    """Area under the PRO curve up to FPR 0.3, divided by 0.3; see `regions.ProFigures`."""
+    """Area under the PRO curve up to FPR 0.3, divided by 0.3; see `regions.ProAreas`."""
     recalls, rates = _curve(weights), _curve(negatives)
     return np.asarray(area_up_to(rates, recalls, FPR_LIMIT) / FPR_LIMIT)
 
 
 def pro_rescaled(weights: Rows, negatives: Rows, edges: NDArray[np.float32], low: float, high: float) -> Rows:
-    """Area under the PRO curve at 200 evenly spaced thresholds; see `regions.ProFigures`.
+    """Area under the PRO curve at 200 evenly spaced thresholds; see `regions.ProAreas`.
 
     Args:
         weights: (rows, bins) of lesion pixels.

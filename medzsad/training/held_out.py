@@ -14,7 +14,7 @@ from medzsad.methods.noise import SharedNoise
 from medzsad.scoring.device import autocast
 from medzsad.training.distributed import World
 from medzsad.training.features import Batch, FeatureSource
-from medzsad.training.validation import ClassScores
+from medzsad.training.validation import ValidationScores
 
 _BATCH = 8
 _SHEET_ROWS = 12
@@ -54,7 +54,7 @@ class Scorer:
 
 def validation_scores(
     scorer: Scorer, source: FeatureSource, stage: int, world: World, keep_going: Callable[[], None]
-) -> dict[str, ClassScores]:
+) -> dict[str, ValidationScores]:
     """Scores of all images by class, the same in every process.
 
     Args:
@@ -66,19 +66,19 @@ def validation_scores(
     """
     own = list(range(len(source.records)))[world.rank :: world.size]
     plan = [own[start : start + _BATCH] for start in range(0, len(own), _BATCH)]
-    found: dict[str, ClassScores] = {}
+    found: dict[str, ValidationScores] = {}
     for batch in source.batches(plan):
         keep_going()
         maps, images = scorer(batch, stage)
         for place, name in enumerate(batch.class_names):
-            scores = found.setdefault(name, ClassScores())
+            scores = found.setdefault(name, ValidationScores())
             scores.pixels.add(maps[place], batch.truth.masks[place], batch.truth.has_mask[place])
             scores.images.append(float(images[place]))
             scores.labels.append(int(batch.truth.labels[place]))
-    total: dict[str, ClassScores] = {}
+    total: dict[str, ValidationScores] = {}
     for part in world.gather(found):
         for name, scores in part.items():
-            total.setdefault(name, ClassScores()).merge(scores)
+            total.setdefault(name, ValidationScores()).merge(scores)
     return dict(sorted(total.items()))
 
 

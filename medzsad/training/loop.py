@@ -27,7 +27,7 @@ from medzsad.training.optimization import PatienceRule, make_optimizer, rate_sha
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import TrainState, load_state, save_state
 from medzsad.training.tower import Tower
-from medzsad.training.validation import validation_figures
+from medzsad.training.validation import validation_metrics
 
 _ORDER, _NOISE, _PAIR = 2, 3, 4  # first numbers of the random streams; 1 is that of the augmentation
 
@@ -176,7 +176,7 @@ class Loop:
             self._pause_if_asked()
             self._train_step(step, len(steps[step]), [part for part in cuts[step] if part], batches)
         scores = validation_scores(training.scorer(), training.held, stage, training.world, self._pause_if_asked)
-        return self._close_epoch(*validation_figures(scores))
+        return self._close_epoch(*validation_metrics(scores))
 
     def _train_step(self, step: int, count: int, parts: Sequence[Sequence[int]], batches: Iterator[Batch]) -> None:
         training, state = self.training, self.state

@@ -1,4 +1,4 @@
-"""The command from data to figures: kept scores, bad data, protocols, volumes, comparisons."""
+"""The command from data to metrics: kept scores, bad data, protocols, volumes, comparisons."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def evaluated(brains: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_figures_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Path) -> None:
+def test_metrics_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Path) -> None:
     (benchmark,) = _results(evaluated)["benchmarks"]
     kept = KeptScores(evaluated / "colondb", None)
     scores, truth = [], []
@@ -63,17 +63,17 @@ def test_figures_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Pa
         left, top = (side - inner[0]) // 2, (side - inner[1]) // 2
         part = stored.crop((left, top, left + inner[0], top + inner[1]))
         scores.append(np.asarray(part.resize(size, Image.Resampling.BILINEAR)).ravel())
-    figures = benchmark["mean"]
+    metrics = benchmark["mean"]
     # Pillow's bilinear filter averages where it shrinks, as torch's antialiasing does.
-    assert figures["pixel_auroc"]["value"] == pytest.approx(
+    assert metrics["pixel_auroc"]["value"] == pytest.approx(
         roc_auc_score(np.concatenate(truth), np.concatenate(scores)), abs=1e-4
     )
-    assert figures["pixel_ap"]["value"] == pytest.approx(
+    assert metrics["pixel_ap"]["value"] == pytest.approx(
         average_precision_score(np.concatenate(truth), np.concatenate(scores)), abs=1e-3
     )
 
 
-def test_sets_of_abnormal_images_only_have_no_image_figures_and_say_why(evaluated: Path) -> None:
+def test_sets_of_abnormal_images_only_have_no_image_metrics_and_say_why(evaluated: Path) -> None:
     (benchmark,) = _results(evaluated)["benchmarks"]
     assert benchmark["mean"]["image_auroc"] == {
         "value": None,
@@ -91,7 +91,7 @@ def test_unexpected_counts_are_told(evaluated: Path) -> None:
     assert "unexpected_count" in {problem["kind"] for problem in benchmark["problems"]}
 
 
-def test_kept_scores_give_the_same_figures_without_the_model(evaluated: Path, tmp_path: Path) -> None:
+def test_kept_scores_give_the_same_metrics_without_the_model(evaluated: Path, tmp_path: Path) -> None:
     done = _run("--scores-from", evaluated, "-o", tmp_path / "again", "-q")
     assert done.exit_code == 0, done.output
     first, second = _results(evaluated), _results(tmp_path / "again")
@@ -125,7 +125,7 @@ def test_an_evaluation_goes_on_where_it_was(brains: Path, evaluated: Path, tmp_p
     assert table.read_text(encoding="utf-8").splitlines(keepends=True)[:3] == lines[:3]
 
 
-def test_damaged_data_end_with_a_list_and_no_figure(brains: Path, tmp_path: Path) -> None:
+def test_damaged_data_end_with_a_list_and_no_metric(brains: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_the_papers_protocol_is_named_in_every_output(brains: Path, tmp_path: Pa
     assert _results(tmp_path / "out")["protocol"] == "bayes-pfl"
 
 
-def test_a_missed_published_figure_ends_with_1(brains: Path, tmp_path: Path) -> None:
+def test_a_missed_published_metric_ends_with_1(brains: Path, tmp_path: Path) -> None:
     words = ("--benchmark", "colondb", "--data", brains, "-o", tmp_path / "out", "-q")
     missed = _run(*words, "--tolerance", 0.0)
     assert missed.exit_code == 1
@@ -201,7 +201,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_volumes_get_voxel_lesion_and_volume_figures(volumes: Path, tmp_path: Path) -> None:
+def test_volumes_get_voxel_lesion_and_volume_metrics(volumes: Path, tmp_path: Path) -> None:
     done = _run("--benchmark", "pairs", "--data", volumes, "-o", tmp_path / "out", "--class-name", "brain")
     assert done.exit_code == 0, done.output
     (benchmark,) = _results(tmp_path / "out")["benchmarks"]

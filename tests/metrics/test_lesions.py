@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_figures
+from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_metrics
 
 
 def test_lesions_are_found_by_any_overlap_and_false_ones_have_none() -> None:
@@ -24,9 +24,9 @@ def test_one_mark_over_two_lesions_finds_both() -> None:
     assert count_lesions(np.ones_like(truth), truth) == LesionCounts(2, 2, 0)
 
 
-def test_figures_pool_lesions_and_average_false_positives() -> None:
+def test_metrics_pool_lesions_and_average_false_positives() -> None:
     counts = [LesionCounts(4, 1, 2), LesionCounts(0, 0, 3), LesionCounts(1, 1, 1)]
-    found = lesion_figures(counts, ["a", "b", "c"], seed=0)
+    found = lesion_metrics(counts, ["a", "b", "c"], seed=0)
     assert found["lesion_recall"].value == pytest.approx(2 / 5)
     assert found["false_positives_per_scan"].value == pytest.approx(2.0)
     assert found["lesion_recall"].low is not None
@@ -34,7 +34,7 @@ def test_figures_pool_lesions_and_average_false_positives() -> None:
 
 
 def test_without_any_lesion_recall_is_undefined() -> None:
-    found = lesion_figures([LesionCounts(0, 0, 1)], ["a"], seed=0)
+    found = lesion_metrics([LesionCounts(0, 0, 1)], ["a"], seed=0)
     assert found["lesion_recall"].value is None
     assert "no lesion" in found["lesion_recall"].reason
     assert found["false_positives_per_scan"].value == 1.0

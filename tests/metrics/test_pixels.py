@@ -1,4 +1,4 @@
-"""Figures of pixels equal scikit-learn and plain loops, on random and on adversarial maps."""
+"""Metrics of pixels equal scikit-learn and plain loops, on random and on adversarial maps."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from medzsad.errors import ScoringError
 from medzsad.metrics.counts import ScoreCounts
-from medzsad.metrics.metric import PIXEL_FIGURES, Figure
+from medzsad.metrics.metric import PIXEL_METRICS, Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
 from tests.metrics.plain import Maps, Masks, plain_aupro, plain_rescaled_aupro
 
@@ -48,11 +48,11 @@ def _maps(kind: str, seed: int, count: int = 3, side: int = 24) -> tuple[Maps, M
     return maps, masks
 
 
-def _figures(maps: Maps, masks: Masks, threshold: float | None = 0.5) -> dict[str, Figure]:
+def _metrics(maps: Maps, masks: Masks, threshold: float | None = 0.5) -> dict[str, Metric]:
     scores = PixelScores(bin_edges(maps, masks), threshold)
     for place, (one, mask) in enumerate(zip(maps, masks, strict=True)):
         scores.add(one, mask, str(place))
-    return scores.figures(seed=0)
+    return scores.metrics(seed=0)
 
 
 def _flat(maps: Maps, masks: Masks) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -61,9 +61,9 @@ def _flat(maps: Maps, masks: Masks) -> tuple[NDArray[np.float32], NDArray[np.boo
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_ranking_figures_equal_scikit_learn(kind: str, seed: int) -> None:
+def test_ranking_metrics_equal_scikit_learn(kind: str, seed: int) -> None:
     maps, masks = _maps(kind, seed)
-    found = _figures(maps, masks)
+    found = _metrics(maps, masks)
     scores, truth = _flat(maps, masks)
     precision, recall, _ = precision_recall_curve(truth, scores)
     f1 = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
@@ -76,7 +76,7 @@ def test_ranking_figures_equal_scikit_learn(kind: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_both_aupros_equal_loops_over_regions(kind: str, seed: int) -> None:
     maps, masks = _maps(kind, seed)
-    found = _figures(maps, masks)
+    found = _metrics(maps, masks)
     assert found["aupro"].value == pytest.approx(plain_aupro(maps, masks), abs=1e-6)
     rescaled = plain_rescaled_aupro(maps, masks)
     if math.isnan(rescaled):
@@ -93,7 +93,7 @@ def test_aupro_is_exact_where_many_pixels_of_large_regions_share_a_score() -> No
         mask[20:620, 30 : 500 + random.integers(0, 90)] = True
         mask[650:653, 700:703] = True
     maps = [np.round(random.random(m.shape) + 0.3 * m, 0).astype(np.float32) / 2 for m in masks]
-    assert _figures(maps, masks)["aupro"].value == pytest.approx(plain_aupro(maps, masks), abs=1e-7)
+    assert _metrics(maps, masks)["aupro"].value == pytest.approx(plain_aupro(maps, masks), abs=1e-7)
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,11 +101,11 @@ def test_aupro_is_exact_where_many_pixels_of_large_regions_share_a_score() -> No
     values=st.lists(st.floats(-2, 2, width=32), min_size=4, max_size=40),
     marks=st.lists(st.booleans(), min_size=40, max_size=40),
 )
-def test_ranking_figures_equal_scikit_learn_for_any_scores(values: list[float], marks: list[bool]) -> None:
+def test_ranking_metrics_equal_scikit_learn_for_any_scores(values: list[float], marks: list[bool]) -> None:
     scores = np.array(values, np.float32)[None]
     truth = np.array(marks[: len(values)])[None]
     truth[0, :2] = True, False
-    found = _figures([scores], [truth])
+    found = _metrics([scores], [truth])
     assert found["pixel_auroc"].value == pytest.approx(roc_auc_score(truth[0], scores[0]), abs=1e-6)
     assert found["pixel_ap"].value == pytest.approx(average_precision_score(truth[0], scores[0]), abs=1e-6)
     assert found["aupro"].value == pytest.approx(plain_aupro([scores], [truth]), abs=1e-6)
@@ -113,7 +113,7 @@ def test_ranking_figures_equal_scikit_learn_for_any_scores(values: list[float], 
 
 def test_constant_scores_are_chance() -> None:
     _, masks = _maps("noise", 0)
-    found = _figures([np.full(m.shape, 0.25, np.float32) for m in masks], masks)
+    found = _metrics([np.full(m.shape, 0.25, np.float32) for m in masks], masks)
     share = float(np.mean(np.concatenate([m.ravel() for m in masks])))
     assert found["pixel_auroc"].value == 0.5
     assert found["pixel_ap"].value == pytest.approx(share)
@@ -125,8 +125,8 @@ def test_constant_scores_are_chance() -> None:
 @pytest.mark.parametrize(("fill", "word"), [(False, "lesion"), (True, "normal")])
 def test_one_kind_of_pixels_only_is_undefined_with_the_reason(fill: bool, word: str) -> None:
     maps = [np.random.default_rng(0).random((6, 7)).astype(np.float32)]
-    found = _figures(maps, [np.full((6, 7), fill)])
-    assert set(found) == set(PIXEL_FIGURES)
+    found = _metrics(maps, [np.full((6, 7), fill)])
+    assert set(found) == set(PIXEL_METRICS)
     for one in found.values():
         assert one.value is None
         assert word in one.reason
@@ -140,15 +140,15 @@ def test_results_do_not_depend_on_the_order_of_images() -> None:
         scores = PixelScores(edges, 0.5)
         for place in order:
             scores.add(maps[place], masks[place], str(place))
-        tables.append(scores.figures(seed=4))
-    for name in PIXEL_FIGURES:
+        tables.append(scores.metrics(seed=4))
+    for name in PIXEL_METRICS:
         assert tables[0][name].value == pytest.approx(tables[1][name].value, abs=1e-12)
         assert tables[0][name].low == pytest.approx(tables[1][name].low, abs=1e-6)
 
 
 def test_dice_is_the_mean_over_subjects_with_a_lesion() -> None:
     maps, masks = _maps("smooth", 5)
-    found = _figures(maps, masks, threshold=0.55)
+    found = _metrics(maps, masks, threshold=0.55)
 
     def dice(threshold: float) -> float:
         marked = [m >= np.float32(threshold) for m in maps]
@@ -168,7 +168,7 @@ def test_images_of_one_subject_count_as_one() -> None:
         scores.add(one, mask, "patient")
     marked, truth = np.stack(maps) >= np.float32(0.55), np.stack(masks)
     pooled = 2 * (marked & truth).sum() / (marked.sum() + truth.sum())
-    found = scores.figures(seed=0)
+    found = scores.metrics(seed=0)
     assert found["dice"].value == pytest.approx(pooled)
     # Of one subject there is nothing to resample: the interval has no width.
     assert found["dice"].low == pytest.approx(found["dice"].high)
@@ -176,15 +176,15 @@ def test_images_of_one_subject_count_as_one() -> None:
 
 def test_without_a_threshold_dice_is_undefined_and_the_rest_is_not() -> None:
     maps, masks = _maps("smooth", 7)
-    found = _figures(maps, masks, threshold=None)
+    found = _metrics(maps, masks, threshold=None)
     assert found["dice"].value is None
     assert "threshold" in found["dice"].reason
     assert found["best_dice"].value is not None
 
 
-def test_intervals_hold_the_figure_and_are_narrower_with_more_subjects() -> None:
-    few, many = (_figures(*_maps("smooth", 8, count=count)) for count in (6, 60))
-    for name in PIXEL_FIGURES:
+def test_intervals_hold_the_metric_and_are_narrower_with_more_subjects() -> None:
+    few, many = (_metrics(*_maps("smooth", 8, count=count)) for count in (6, 60))
+    for name in PIXEL_METRICS:
         for one in (few[name], many[name]):
             assert one.value is not None
             assert one.low is not None
@@ -193,13 +193,13 @@ def test_intervals_hold_the_figure_and_are_narrower_with_more_subjects() -> None
         assert (many[name].high or 0) - (many[name].low or 0) < (few[name].high or 0) - (few[name].low or 0), name
 
 
-def test_resamples_of_all_figures_are_centered_on_the_exact_figure() -> None:
-    found = _figures(*_maps("smooth", 9, count=40))
-    for name in PIXEL_FIGURES:
+def test_resamples_of_all_metrics_are_centered_on_the_exact_metric() -> None:
+    found = _metrics(*_maps("smooth", 9, count=40))
+    for name in PIXEL_METRICS:
         assert float(np.median(found[name].resamples)) == pytest.approx(found[name].value, abs=0.01), name
 
 
-def test_not_a_number_is_an_error_not_a_figure() -> None:
+def test_not_a_number_is_an_error_not_a_metric() -> None:
     maps, masks = _maps("smooth", 10)
     maps[1][3, 4] = np.nan
     scores = PixelScores(np.array([0.5], np.float32), None)
@@ -233,5 +233,5 @@ def test_tallies_hold_every_distinct_score_once_from_the_highest_down() -> None:
 def test_no_library_warns_about_empty_masks() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = _figures([np.zeros((1, 1), np.float32)], [np.ones((1, 1), bool)])
+        found = _metrics([np.zeros((1, 1), np.float32)], [np.ones((1, 1), bool)])
     assert found["pixel_auroc"].value is None
