@@ -102,7 +102,7 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
     runner = _runner(order)
     with _found(order) as candidates, only_run(order.out):
         clean_leftovers(order.out)
-        observer.started(len(candidates))
+        observer.started("reading", len(candidates), "cases")
         ended = _ended(runner, candidates, observer)
         records = [record for record, _ in ended]
         write_reports(order.out, _manifest(runner.config, runner.detector), records)
@@ -118,12 +118,12 @@ def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) 
 
     def told(case: Future[tuple[CaseRecord, bool]]) -> None:
         record, _ = case.result()
-        observer.case_ended(record.name, record.outcome, record.message)
+        observer.ended(record.name, record.outcome, record.message)
 
     with ThreadPoolExecutor(1, "files") as files:
         coming = files.submit(runner.prepare, candidates[0])
         for candidate, following in zip(candidates, [*candidates[1:], None], strict=True):
-            observer.case_started(candidate.name)
+            observer.step(candidate.name)
             prepared = coming.result()
             ahead = following is not None and _is_small(candidate) and _is_small(following)
             if following is not None and ahead:

@@ -56,9 +56,9 @@ def evaluate(
             return
         if out is None:
             raise click.UsageError("Missing option '-o' / '--out', the folder for the results.")
-        from medzsad.evaluation.observer import evaluation_observer
+        from medzsad.progress import console_observer
 
-        with evaluation_observer(enabled=not quiet) as observer:
+        with console_observer(enabled=not quiet) as observer:
             if compare is not None:
                 from medzsad.evaluation.compare import compare_evaluations
                 from medzsad.evaluation.report import write_comparison_report

@@ -104,14 +104,14 @@ def run(
     with reported_errors(quiet, verbose):
         options = _config(config, flags)
         from medzsad.batch import RunOrder, plan_run, run_cases
-        from medzsad.progress import progress_observer
+        from medzsad.progress import console_observer
 
         order = RunOrder(paths=scans, out=out, config=options, overwrite=overwrite)
         if dry_run:
             for line in plan_run(order):
                 click.echo(line)
             return
-        with progress_observer(enabled=not quiet) as observer:
+        with console_observer(enabled=not quiet, plain_lines=False) as observer:
             summary = run_cases(order, observer)
         if not quiet:
             click.echo(summary.text())

@@ -27,7 +27,7 @@ def train(config: Path, out: Path | None, check: bool, as_json: bool, quiet: boo
         from medzsad.training.config import read_train_config
 
         options = read_train_config(config)
-        from medzsad.training.observer import training_observer
+        from medzsad.progress import console_observer
         from medzsad.training.train import checked_data
         from medzsad.training.train import train as train_weights
 
@@ -38,7 +38,7 @@ def train(config: Path, out: Path | None, check: bool, as_json: bool, quiet: boo
             click.echo(data_json(data) if as_json else data_text(data), nl=False)
             bad = any(problem.severity == "error" for problem in data.problems)
             sys.exit(ExitCode.USAGE if bad else ExitCode.OK)
-        with training_observer(enabled=not quiet) as observer:
+        with console_observer(enabled=not quiet) as observer:
             path = train_weights(options, out, observer)
         if not quiet:
             click.echo(f"Weights: {path}" if path else "Paused, the time is over. Start the same command to go on.")

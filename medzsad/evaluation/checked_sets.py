@@ -12,8 +12,8 @@ from medzsad.datasets.records import DataSet, Problem
 from medzsad.datasets.volumes import VolumeSet, read_volumes, volumes_without_bad
 from medzsad.errors import ConfigError
 from medzsad.evaluation.config import BenchmarkOptions
-from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.synthetic import write_synthetic
+from medzsad.progress import Observer
 
 _LISTED = 20
 
@@ -61,7 +61,7 @@ class CheckedSet:
 
 
 def checked_sets(
-    options: Sequence[BenchmarkOptions], out: Path, skip_bad: bool, observer: EvaluationObserver
+    options: Sequence[BenchmarkOptions], out: Path, skip_bad: bool, observer: Observer
 ) -> list[CheckedSet]:
     """All benchmarks' data, or one error that lists everything wrong with them.
 
@@ -69,7 +69,7 @@ def checked_sets(
         options: What is evaluated.
         out: Where generated sets are written.
         skip_bad: Leave bad records out.
-        observer: Is told what was found.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: Data are missing or of another layout, or a record is bad and `skip_bad` is not given.

@@ -8,16 +8,16 @@ from medzsad.errors import ConfigError
 from medzsad.evaluation.config import EvaluateConfig, earlier_options, make_evaluate_config
 from medzsad.evaluation.evaluate import ScoredSet, measure, scored_sets
 from medzsad.evaluation.measurement import Measured
-from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
 from medzsad.evaluation.protocol import find_protocol
 from medzsad.evaluation.results import DifferenceRecord, ModelComparison
 from medzsad.metrics.metric import Metric, interval
+from medzsad.progress import Observer, Silent
 from medzsad.version import __version__
 
 Kind = Literal["pictures", "volumes"]
 
 
-def compare_evaluations(a: Path, b: Path, observer: EvaluationObserver | None = None) -> ModelComparison:
+def compare_evaluations(a: Path, b: Path, observer: Observer | None = None) -> ModelComparison:
     """The metrics of two evaluations of the same data, with the differences b - a.
 
     Both are measured anew from their kept scores. Subjects are resampled alike for both, so that what the data do to
@@ -26,12 +26,12 @@ def compare_evaluations(a: Path, b: Path, observer: EvaluationObserver | None = 
     Args:
         a: Folder of results.
         b: Another one, of the same benchmarks under the same protocol and seed.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: A folder holds no results, or the two are not of the same data, protocol and seed.
     """
-    observer = observer or SilentEvaluation()
+    observer = observer or Silent()
     configs = [_config(folder) for folder in (a, b)]
     for key in ("protocol", "seed"):
         values = [getattr(config, key) for config in configs]
@@ -70,7 +70,7 @@ def _config(folder: Path) -> EvaluateConfig:
 
 
 def _differences(
-    name: str, a: ScoredSet, b: ScoredSet, configs: list[EvaluateConfig], observer: EvaluationObserver
+    name: str, a: ScoredSet, b: ScoredSet, configs: list[EvaluateConfig], observer: Observer
 ) -> Iterator[DifferenceRecord]:
     measured = [measure(one, config, observer) for one, config in zip((a, b), configs, strict=True)]
     if measured[0].units != measured[1].units:

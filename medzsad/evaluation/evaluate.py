@@ -11,7 +11,6 @@ from medzsad.errors import ConfigError
 from medzsad.evaluation.checked_sets import CheckedSet, checked_sets
 from medzsad.evaluation.config import EvaluateConfig
 from medzsad.evaluation.measurement import Measured, MeasureOrder
-from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
 from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
 from medzsad.evaluation.published import published_rows
@@ -25,6 +24,7 @@ from medzsad.output.lock import only_run
 from medzsad.output.paths import write_bytes_atomic
 from medzsad.output.schema import ModelRecord, plain_value
 from medzsad.pipeline import load_detector
+from medzsad.progress import Observer, Silent
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
 
@@ -49,7 +49,7 @@ class ScoredSet:
         return ModelRecord.model_validate(self.kept.key["model"])
 
 
-def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | None = None) -> EvaluationRecord:
+def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None) -> EvaluationRecord:
     """The metrics of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
 
     Interrupted, the same call goes on where it was.
@@ -57,7 +57,7 @@ def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | N
     Args:
         config: What is evaluated, with what.
         out: Folder for the results.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: The data are missing or bad, or the folder holds scores of another model.
@@ -65,7 +65,7 @@ def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | N
         ScoringError: The model gave a score that is no number.
         OutputError: The folder cannot be written.
     """
-    observer = observer or SilentEvaluation()
+    observer = observer or Silent()
     with only_run(out):
         sets = scored_sets(config, out, observer)
         protocol = find_protocol(config.protocol)
@@ -93,13 +93,13 @@ def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | N
     return record
 
 
-def scored_sets(config: EvaluateConfig, out: Path, observer: EvaluationObserver) -> list[ScoredSet]:
+def scored_sets(config: EvaluateConfig, out: Path, observer: Observer) -> list[ScoredSet]:
     """All benchmarks with kept scores, those of `scores_from` or new ones.
 
     Args:
         config: What is evaluated, with what.
         out: Folder for the results.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: As `evaluate`.
@@ -139,7 +139,7 @@ def _scored(
     config: EvaluateConfig,
     out: Path,
     protocol: Protocol,
-    observer: EvaluationObserver,
+    observer: Observer,
 ) -> ScoredSet:
     scorer = BenchmarkScorer(detector, data.word, config.seed, config.precision, config.batch_size)
     name = data.options.called
@@ -159,13 +159,13 @@ def _scored(
     return ScoredSet(data, kept, tuple(problems))
 
 
-def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver) -> Measured:
+def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measured:
     """The metrics of a benchmark from its kept scores.
 
     Args:
         one: The benchmark.
         config: Protocol, threshold and seed.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     data = one.data
     order = MeasureOrder(

@@ -13,7 +13,6 @@ from medzsad.datasets.records import DataSet, Record, relative_name
 from medzsad.drawing.examples import Example, choose_examples
 from medzsad.errors import ConfigError
 from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
-from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.protocol import Protocol, RawScore, compared_map, compared_mask, image_scores
 from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
@@ -21,6 +20,7 @@ from medzsad.metrics.images import grouped, image_metrics
 from medzsad.metrics.metric import PIXEL_METRICS, Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
 from medzsad.metrics.ranking import array_ranking, curve_points
+from medzsad.progress import Observer
 
 _THREADS = 2
 _AT_ONCE = 16  # maps in memory
@@ -121,16 +121,14 @@ class ClassPixels:
     judged: dict[Record, float]
 
 
-def class_pixel_metrics(
-    scores: ScoredPictures, threshold: float | None, seed: int, observer: EvaluationObserver
-) -> ClassPixels:
+def class_pixel_metrics(scores: ScoredPictures, threshold: float | None, seed: int, observer: Observer) -> ClassPixels:
     """Pixel metrics of a class, one map in memory after the other.
 
     Args:
         scores: Of the class.
         threshold: For Dice; None where none is known.
         seed: Of the resamples.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     records = scores.with_pixels()
     if not records:
@@ -138,6 +136,7 @@ def class_pixel_metrics(
         return ClassPixels({name: Metric(None, reason=reason) for name in PIXEL_METRICS}, None, {})
     units = grouped([record.subject for record in records])
     judged: dict[Record, float] = {}
+    observer.started("measuring", len(records), "images")
     with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
         sample = list(pool.map(scores.pixels, _spread(records)))
         pixels = PixelScores(bin_edges([one[0] for one in sample], [one[1] for one in sample]), threshold)
@@ -146,7 +145,7 @@ def class_pixel_metrics(
             pixels.add(score_map, mask, units[place])
             if mask.any() and not mask.all():
                 judged[records[place]] = _told_apart(score_map, mask)
-            observer.step("measuring", place + 1, len(records))
+            observer.step("measuring", place + 1)
     return ClassPixels(pixels.metrics(seed), pixels, judged)
 
 
@@ -171,14 +170,14 @@ def _told_apart(scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     return array_ranking(scores.ravel()[places], mask.ravel()[places]).auroc
 
 
-def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, observer: EvaluationObserver) -> Measured:
+def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, observer: Observer) -> Measured:
     """All metrics of a set of pictures from its kept scores.
 
     Args:
         data: Checked, without bad records.
         kept: Scores of all of its records.
         order: How it is measured.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: A score is missing or a file can no longer be read.
@@ -192,9 +191,7 @@ def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, obser
     return assemble(classes, units)
 
 
-def _measure_class(
-    name: str, scores: ScoredPictures, order: MeasureOrder, observer: EvaluationObserver
-) -> MeasuredClass:
+def _measure_class(name: str, scores: ScoredPictures, order: MeasureOrder, observer: Observer) -> MeasuredClass:
     records = scores.records
     pixels = class_pixel_metrics(scores, order.threshold, order.seed, observer)
     metrics = class_image_metrics(scores, order.seed) | pixels.metrics

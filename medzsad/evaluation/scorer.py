@@ -15,11 +15,11 @@ from medzsad.config import Precision, ResizeRule
 from medzsad.datasets.pictures import UNREADABLE, decode_image, strict_pillow
 from medzsad.datasets.records import DataSet, Record, relative_name
 from medzsad.errors import ConfigError
-from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.protocol import Protocol, model_input, raw_score
 from medzsad.evaluation.score_cache import KeptScores
 from medzsad.methods.base import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.progress import Observer
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 
@@ -93,7 +93,7 @@ def _runs(words: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def score_pictures(
-    data: DataSet, scorer: BenchmarkScorer, protocol: Protocol, kept: KeptScores, observer: EvaluationObserver
+    data: DataSet, scorer: BenchmarkScorer, protocol: Protocol, kept: KeptScores, observer: Observer
 ) -> None:
     """Scores every picture that has no kept score yet; interrupted, the next call goes on.
 
@@ -102,7 +102,7 @@ def score_pictures(
         scorer: The model.
         protocol: How pictures become squares.
         kept: Where scores go.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: A picture can no longer be decoded.
@@ -113,6 +113,7 @@ def score_pictures(
     ordered = sorted(data.records, key=lambda record: record.class_name)
     pending = [record for record in ordered if kept.find(relative_name(data.root, record.image), record.image) is None]
     total, done = len(ordered), len(ordered) - len(pending)
+    observer.started("scoring", total, "images")
     with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
 
         def decode(start: int) -> "Future[list[Tensor]]":
@@ -129,7 +130,7 @@ def score_pictures(
                 name = relative_name(data.root, record.image)
                 kept.add(name, record.image, raw_score(probability, score_map), score_map)
             done += len(batch)
-            observer.step("scoring", done, total)
+            observer.step("scoring", done)
 
 
 def _input(record: Record, protocol: Protocol, side: int) -> Tensor:

@@ -15,7 +15,6 @@ from medzsad.drawing.examples import Example, choose_examples
 from medzsad.drawing.panels import View, display_view, oriented_slice, panel_size
 from medzsad.errors import ConfigError, RefusedError
 from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
-from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.protocol import RawScore, raw_score
 from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
@@ -26,6 +25,7 @@ from medzsad.metrics.metric import Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
 from medzsad.metrics.ranking import curve_points
 from medzsad.pipeline import detect
+from medzsad.progress import Observer
 
 _EDGES_FROM = 8  # volumes of which the bins of the resamples are taken
 _STRIDE = 7  # voxels of these, one in so many
@@ -39,7 +39,7 @@ def score_volumes(
     scorer: BenchmarkScorer,
     modality: str | None,
     kept: KeptScores,
-    observer: EvaluationObserver,
+    observer: Observer,
 ) -> list[Problem]:
     """Scores every volume that has no kept score yet, and says which were refused.
 
@@ -49,13 +49,14 @@ def score_volumes(
         scorer: The model.
         modality: Of all volumes, such as "CT"; None as the files say.
         kept: Where scores go.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ScoringError: The model gave a score that is no number.
         OutputError: A score cannot be kept.
     """
     problems = []
+    observer.started("scoring", len(records), "volumes")
     for number, record in enumerate(records):
         name = relative_name(root, record.image)
         if kept.find(name, record.image) is None:
@@ -77,7 +78,7 @@ def score_volumes(
             assert result.score is not None
             probability = max((one.image_score for one in result.slices), default=0.0)
             kept.add(name, record.image, raw_score(probability, result.score), result.score)
-        observer.step("scoring", number + 1, len(records))
+        observer.step("scoring", number + 1)
     return problems
 
 
@@ -163,16 +164,14 @@ class VolumeMetrics:
     overlaps: dict[VolumeRecord, float]
 
 
-def volume_metrics(
-    scores: ScoredVolumes, threshold: float | None, seed: int, observer: EvaluationObserver
-) -> VolumeMetrics:
+def volume_metrics(scores: ScoredVolumes, threshold: float | None, seed: int, observer: Observer) -> VolumeMetrics:
     """All metrics of a set of volumes, one volume in memory after the other.
 
     Args:
         scores: Of the set.
         threshold: For Dice and lesions; None where none is known.
         seed: Of the resamples.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     records = scores.records
     units = [record.subject or record.case for record in records]
@@ -180,6 +179,7 @@ def volume_metrics(
     labels: list[int] = []
     lesions: list[LesionCounts] = []
     overlaps: dict[VolumeRecord, float] = {}
+    observer.started("measuring", len(records), "volumes")
     for place, record in enumerate(records):
         values, truth = scores.voxels(record)
         voxels.add(values, truth, units[place])
@@ -189,7 +189,7 @@ def volume_metrics(
             lesions.append(count_lesions(marked, truth))
             if truth.any():
                 overlaps[record] = float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
-        observer.step("measuring", place + 1, len(records))
+        observer.step("measuring", place + 1)
     highest = tuple(scores.raw(record).maximum for record in records)
     metrics = image_metrics(highest, labels, units, seed) | voxels.metrics(seed)
     metrics |= lesion_metrics(lesions, units, seed) if lesions else undefined_lesion_metrics(NO_THRESHOLD)
@@ -208,14 +208,14 @@ def _edges(scores: ScoredVolumes) -> NDArray[np.float32]:
     )
 
 
-def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, observer: EvaluationObserver) -> Measured:
+def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, observer: Observer) -> Measured:
     """All metrics of a set of volumes from its kept scores.
 
     Args:
         name: Of the class.
         scores: Of the set.
         order: How it is measured.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: A score is missing, a file can no longer be read, or image and label differ in shape.

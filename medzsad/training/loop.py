@@ -16,14 +16,15 @@ from medzsad.config import Precision
 from medzsad.errors import ScoringError
 from medzsad.methods.bayes_pfl import BayesPFL
 from medzsad.methods.noise import Noise
+from medzsad.progress import Observer
 from medzsad.scoring.device import autocast
 from medzsad.training.config import TrainConfig
 from medzsad.training.distributed import World
 from medzsad.training.features import Batch, FeatureSource
 from medzsad.training.held_out import Scorer, validation_scores
 from medzsad.training.objective import ObjectiveOptions, bayes_pfl_losses
-from medzsad.training.observer import TrainObserver
 from medzsad.training.optimization import PatienceRule, make_optimizer, rate_share, set_rates
+from medzsad.training.progress_text import epoch_text, losses_text
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import TrainState, load_state, save_state
 from medzsad.training.tower import Tower
@@ -139,7 +140,7 @@ class Loop:
         stop: Whether to pause, asked before every step.
     """
 
-    def __init__(self, training: Training, state: TrainState, observer: TrainObserver, stop: Stopper) -> None:
+    def __init__(self, training: Training, state: TrainState, observer: Observer, stop: Stopper) -> None:
         self.training, self.state = training, state
         self._observer, self._stop = observer, stop
         self._saved = self._ticked = time.monotonic()
@@ -208,7 +209,7 @@ class Loop:
         state.step = step + 1
         for name, number in found.items():
             state.sums[name] = state.sums.get(name, 0.0) + number
-        self._observer.step(done + 1, total, found)
+        self._observer.step(losses_text(found), done + 1)
         if time.monotonic() - self._saved >= config.save_seconds:
             self.save()
 
@@ -259,7 +260,7 @@ class Loop:
                 training.prompts.load_state_dict(state.best[1])
             self._optimizer = self._new_optimizer()
         self.save()
-        self._observer.epoch(record)
+        self._observer.note(epoch_text(record))
         return record
 
     def _pause_if_asked(self) -> None:

@@ -18,6 +18,7 @@ from medzsad.errors import ConfigError
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
 from medzsad.methods.load import save_weights, weights_info
 from medzsad.output.paths import write_bytes_atomic
+from medzsad.progress import Observer, Silent
 from medzsad.scoring.device import resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
@@ -27,7 +28,6 @@ from medzsad.training.distributed import World, joined_world
 from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
 from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
-from medzsad.training.observer import SilentTraining, TrainObserver
 from medzsad.training.provenance import data_provenance, describe
 from medzsad.training.state import TrainState, save_state
 from medzsad.training.tower import first_prompts, open_tower
@@ -46,7 +46,7 @@ def checked_data(config: TrainConfig) -> DataSet:
     return check_data(read_data(data.root, data.layout, split=data.split, classes=data.classes))
 
 
-def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None) -> Path | None:
+def train(config: TrainConfig, out: Path, observer: Observer | None = None) -> Path | None:
     """The weights file OUT/weights.safetensors; None if the training was paused by `max_minutes`.
 
     OUT also gets state.pt to go on from, history.json, curves.png and contact_sheet.png. Started by torchrun it shares
@@ -63,7 +63,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
                 f"A batch of {config.batch} cannot be cut into {world.size} x {config.accumulate} parts. "
                 "Raise batch, or lower accumulate or the number of processes."
             )
-        teller = observer if observer is not None and world.first else SilentTraining()
+        teller = observer if observer is not None and world.first else Silent()
         stop = Stopper(config.max_minutes)
         training, data = _prepared(config, out, world, teller)
         state = begin(training)
@@ -87,10 +87,11 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
         return path
 
 
-def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
+def _epochs(loop: Loop, observer: Observer, board: Board) -> None:
     training, state = loop.training, loop.state
     if (state.history or state.step) and training.world.first:
         observer.note(f"Going on in epoch {state.rule.epoch + 1}, step {state.step + 1}.")
+    observer.started("training", training.config.epochs * training.epoch_steps, "steps")
     while not state.done:
         stage = state.rule.stage
         record = loop.run_epoch()
@@ -98,7 +99,7 @@ def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
             _show(training, state, record, board, stage)
 
 
-def _prepared(config: TrainConfig, out: Path, world: World, observer: TrainObserver) -> tuple[Training, dict[str, Any]]:
+def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) -> tuple[Training, dict[str, Any]]:
     data = _usable_data(config)
     records, held = _parts(config, data)
     observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
