@@ -1,6 +1,7 @@
 """Single slices as pictures: turned the way radiologists hold them, true in millimeters, under window and colors."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -16,14 +17,7 @@ PLANES: tuple[Plane, Plane, Plane] = ("sagittal", "coronal", "axial")  # slices 
 DISPLAY_AXES: dict[Plane, str] = {"axial": "PLS", "coronal": "ILP", "sagittal": "IPL"}
 OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
-# Black over violet and orange to pale yellow, of steadily rising lightness.
-COLORS = np.array(
-    [
-        (0, 0, 4), (22, 11, 57), (66, 10, 104), (106, 23, 110), (147, 38, 103), (188, 55, 84),
-        (221, 81, 58), (243, 120, 25), (252, 165, 10), (246, 215, 70), (252, 255, 164),
-    ],
-    dtype=np.float64,
-)  # fmt: skip
+_COLORS = 11  # of the scale; straight lines in between
 OUTLINE_COLOR = (64, 224, 255)
 _FINE = 3  # outlines are drawn this many times larger and scaled down, so that they have no steps
 
@@ -102,9 +96,18 @@ def color_of_score(score: NDArray[Any], threshold: float) -> NDArray[np.float64]
     The threshold always has the middle color. The scale depends on the model alone, never on the image, so a healthy
     scan stays dark.
     """
-    places = np.linspace(0, 1, len(COLORS))
     middle = position_of_score(score, threshold)
-    return np.stack([np.interp(middle, places, COLORS[:, channel]) for channel in range(3)], axis=-1)
+    places, colors = np.linspace(0, 1, _COLORS), _scale_colors()
+    return np.stack([np.interp(middle, places, colors[:, channel]) for channel in range(3)], axis=-1)
+
+
+@cache
+def _scale_colors() -> NDArray[np.float64]:
+    """(11, 3) RGB in 0 to 255 of the color scale: inferno, black over violet and orange to pale yellow."""
+    # Imported here: it takes 60 ms, and `inspect` and the readers of reports never draw.
+    from matplotlib import colormaps
+
+    return np.asarray(np.rint(colormaps["inferno"](np.linspace(0, 1, _COLORS))[:, :3] * 255), np.float64)
 
 
 def position_of_score(score: NDArray[Any] | float, threshold: float) -> NDArray[np.float64]:

@@ -1,5 +1,8 @@
 """Single slices as pictures: which side is where, proportions, colors."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,6 +78,19 @@ def test_the_threshold_has_the_middle_color_and_brightness_rises_with_the_score(
     assert (np.diff(colors @ [0.2126, 0.7152, 0.0722]) >= -1e-9).all()
     if 0 < threshold < 1:
         assert color_of_score(np.array(threshold), threshold) == pytest.approx(color_of_score(np.array(0.5), 0.5))
+
+
+def test_the_colors_are_those_of_inferno_as_they_always_were() -> None:
+    before = [
+        (0, 0, 4), (22, 11, 57), (66, 10, 104), (106, 23, 110), (147, 38, 103), (188, 55, 84),
+        (221, 81, 58), (243, 120, 25), (252, 165, 10), (246, 215, 70), (252, 255, 164),
+    ]  # fmt: skip
+    assert color_of_score(np.linspace(0, 1, 11), 0.5) == pytest.approx(np.array(before, np.float64), abs=1e-9)
+
+
+def test_reading_and_listing_load_no_color_table() -> None:
+    code = "import sys, medzsad.drawing.panels; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_slice_of_low_scores_stays_gray() -> None:
