@@ -1,14 +1,14 @@
 """Where panels, captions, color bar and header stand in the picture of a case."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from medzsad.drawing.lettering import font, plain_signs
 from medzsad.drawing.panels import OUTLINE_COLOR, View, color_of_score, position_of_score
+from medzsad.drawing.scale_bar import draw_scale_bar
 from medzsad.scan.records import Scan
 from medzsad.volume.records import CaseResult, Outcome
 
@@ -17,15 +17,24 @@ TEXT = (232, 236, 242)
 QUIET = (150, 160, 174)
 BADGES = {Outcome.LESION: ("lesion", (214, 64, 69)), Outcome.NO_LESION: ("no lesion", (46, 139, 87))}
 MARGIN, GAP, HEADER, FOOTER, LABELS, CAPTION, BAR = 28, 8, 92, 46, 72, 28, 112
+_TEXT_SIZE, _LINE = 14, 18  # of captions and labels, and from line to line
 KINDS = ("image", "score", "mask")
+SEPARATOR = "  ·  "  # of the parts of a caption
 
 
 @dataclass(frozen=True, slots=True)
 class ShownSlice:
-    """One slice as shown: its caption, and one panel for each of `KINDS`, all of the same size."""
+    """One slice as shown.
+
+    Attributes:
+        caption: What stands above or beside it; its parts are divided by SEPARATOR.
+        panels: One for each of `KINDS`, all of the same size.
+        pixel_mm: Side of their pixels; None where nothing is known of millimeters.
+    """
 
     caption: str
     panels: tuple[Image.Image, Image.Image, Image.Image]
+    pixel_mm: float | None = None
 
 
 def lay_out(slices: Sequence[ShownSlice], result: CaseResult, scan: Scan, view: View, model_name: str) -> Image.Image:
@@ -36,14 +45,17 @@ def lay_out(slices: Sequence[ShownSlice], result: CaseResult, scan: Scan, view: 
     width, height = slices[0].panels[0].size
     upright = len(slices) <= 2  # one slice per row, else one per column
     columns, rows = (len(KINDS), len(slices)) if upright else (len(slices), len(KINDS))
-    left, top = MARGIN + LABELS, HEADER + CAPTION
+    captions = [shown.caption for shown in slices]
+    above, beside = (KINDS, captions) if upright else (wrapped(captions, width), KINDS)
+    beside = [text.replace(SEPARATOR, "\n") for text in beside]
+    left = MARGIN + max(LABELS, round(_widest(beside)) + 14)
+    top = HEADER + CAPTION + _LINE * max(text.count("\n") for text in above)
     canvas_size = (
         max(left + columns * (width + GAP) + BAR + MARGIN, 860),
         top + rows * (height + GAP) + FOOTER,
     )
     canvas = Image.new("RGB", canvas_size, BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    bar_top = top
     for number, shown in enumerate(slices):
         for kind, panel in enumerate(shown.panels):
             column, row = (kind, number) if upright else (number, kind)
@@ -51,20 +63,39 @@ def lay_out(slices: Sequence[ShownSlice], result: CaseResult, scan: Scan, view: 
             canvas.paste(panel, corner)
             if scan.source.kind != "picture":
                 _letters(draw, corner, panel.size, view.letters)
-            if KINDS[kind] == "score" and number == 0:
-                bar_top = corner[1]
-    captions = [shown.caption for shown in slices]
-    above, beside = (KINDS, captions) if upright else (captions, KINDS)
+            if KINDS[kind] == "image" and shown.pixel_mm is not None:
+                draw_scale_bar(draw, corner, panel.size, shown.pixel_mm)
     for column, text in enumerate(above):
-        place = (left + column * (width + GAP) + width // 2, top - 12)
-        draw.text(place, text, font=font(14), fill=TEXT, anchor="ms")
+        place = (left + column * (width + GAP) + width // 2, top - 8)
+        draw.multiline_text(place, text, font=font(_TEXT_SIZE), fill=TEXT, anchor="md", align="center")
     for row, text in enumerate(beside):
         y = top + row * (height + GAP) + height // 2
-        draw.multiline_text((MARGIN, y), text.replace("  ·  ", "\n"), font=font(14), fill=TEXT, anchor="lm")
+        draw.multiline_text((MARGIN, y), text, font=font(_TEXT_SIZE), fill=TEXT, anchor="lm")
+    bar_top = top if upright else top + KINDS.index("score") * (height + GAP)
     _color_bar(draw, (left + columns * (width + GAP) + 12, bar_top), max(height, 60), result.threshold)
     _header(draw, result, scan, view, model_name)
     _footer(draw, result, scan, canvas_size)
     return canvas
+
+
+def wrapped(captions: Sequence[str], width: int) -> Sequence[str]:
+    """The captions in as few lines as let each of them stand above its own panel.
+
+    Args:
+        captions: With SEPARATOR between their parts.
+        width: Of a panel.
+    """
+    most = max(caption.count(SEPARATOR) for caption in captions)
+    for breaks in range(most + 1):
+        lines = ["\n".join(caption.rsplit(SEPARATOR, breaks)) for caption in captions]
+        if _widest(lines) <= width + GAP:
+            break
+    return lines
+
+
+def _widest(texts: Sequence[str]) -> float:
+    letters = font(_TEXT_SIZE)
+    return max(float(letters.getlength(line)) for text in texts for line in text.split("\n"))
 
 
 def _letters(
@@ -128,15 +159,3 @@ def _footer(draw: ImageDraw.ImageDraw, result: CaseResult, scan: Scan, size: tup
     if scan.source.kind != "picture":
         sentences.append("Yellow letters: direction in the patient.")
     draw.text((MARGIN, size[1] - 22), "  ".join(sentences), font=font(13), fill=QUIET, anchor="lm")
-
-
-def font(size: int) -> Any:
-    """The font of all pictures; Pillow brings it along, so pictures are the same on every machine."""
-    return ImageFont.load_default(size)
-
-
-def plain_signs(text: str) -> str:
-    """The text in one line of signs that the font holds: accents are dropped, others become a question mark."""
-    split = unicodedata.normalize("NFKD", text)
-    bare = "".join(sign for sign in split if not unicodedata.combining(sign))
-    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in bare)

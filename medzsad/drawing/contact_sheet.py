@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from medzsad.drawing.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font
+from medzsad.drawing.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT
+from medzsad.drawing.lettering import font, shortened
 from medzsad.drawing.panels import OUTLINE_COLOR, color_of_score, heat_picture, outlined_picture
 from medzsad.errors import ConfigError
 
@@ -99,7 +100,7 @@ def _draw_group(
     score = row.score_map.detach().float().cpu().numpy()
     peak = f"highest score {float(score.max()):.2f}"
     room = width - draw.textlength(peak, font=font(13)) - 12
-    draw.text((x, y + _CAPTION - 7), _shortened(draw, row.title, room), font=font(14), fill=TEXT, anchor="ls")
+    draw.text((x, y + _CAPTION - 7), shortened(draw, row.title, 14, room), font=font(14), fill=TEXT, anchor="ls")
     draw.text((x + width, y + _CAPTION - 7), peak, font=font(13), fill=QUIET, anchor="rs")
     for place, panel in enumerate(_panels(row, score)):
         left = x + place * (_PANEL + GAP) + (_PANEL - panel.width) // 2
@@ -129,14 +130,6 @@ def _noted(picture: Image.Image, text: str) -> Image.Image:
         place, text, font=font(13), fill=OUTLINE_COLOR, anchor="ms", stroke_width=2, stroke_fill=BACKGROUND
     )  # fmt: skip
     return noted
-
-
-def _shortened(draw: ImageDraw.ImageDraw, text: str, room: float) -> str:
-    if draw.textlength(text, font=font(14)) <= room:
-        return text
-    while text and draw.textlength(text + "…", font=font(14)) > room:
-        text = text[:-1]
-    return text + "…"
 
 
 def _draw_foot(draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medzsad.drawing.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font, plain_signs
+from medzsad.drawing.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT
+from medzsad.drawing.lettering import font, plain_signs, shortened
 from medzsad.drawing.panels import OUTLINE_COLOR, color_of_score, heat_picture, outlined_picture, position_of_score
 
 REFERENCE_COLOR = (255, 170, 0)
@@ -80,7 +81,7 @@ def _sheet(groups: Mapping[str, Sequence[Example]]) -> Image.Image:
         left, top = MARGIN + column * (width + MARGIN), _HEADING
         draw.text((left, _HEADING - 12), plain_signs(heading), font=font(_HEADING_SIZE), fill=TEXT, anchor="ls")
         for height, example in zip(rows, group, strict=False):
-            caption = _shortened(draw, plain_signs(example.caption), width)
+            caption = shortened(draw, plain_signs(example.caption), _CAPTION_SIZE, width, keep_end=True)
             draw.text((left, top + _CAPTION - 8), caption, font=font(_CAPTION_SIZE), fill=TEXT, anchor="ls")
             for place, panel in enumerate(_panels(example)):
                 sheet.paste(panel, (left + place * (_PANEL + GAP), top + _CAPTION))
@@ -107,16 +108,6 @@ def _panels(example: Example) -> tuple[Image.Image, Image.Image, Image.Image]:
 
 def _middle(example: Example) -> float:
     return _UNKNOWN_THRESHOLD if example.threshold is None else example.threshold
-
-
-def _shortened(draw: ImageDraw.ImageDraw, text: str, room: float) -> str:
-    """The text without its beginning, if it is too long: the file name and the metric stand at its end."""
-    letters = font(_CAPTION_SIZE)
-    if draw.textlength(text, font=letters) <= room:
-        return text
-    while text and draw.textlength("..." + text, font=letters) > room:
-        text = text[1:]
-    return "..." + text
 
 
 def _draw_foot(draw: ImageDraw.ImageDraw, size: tuple[int, int], examples: Sequence[Example]) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medzsad.drawing.canvas import BACKGROUND, ShownSlice, font, lay_out
+from medzsad.drawing.canvas import BACKGROUND, SEPARATOR, ShownSlice, lay_out
+from medzsad.drawing.lettering import font
 from medzsad.drawing.panels import (
     OUTLINE_COLOR,
     View,
@@ -98,9 +99,30 @@ def _slices(
         picture = windowed_picture(plane[part], low, high, size)
         heat = heat_picture(picture, oriented_slice(score, index, view)[part], result.threshold)
         outlined = _marked(outlined_picture(picture, owners > 0), owners)
-        caption = f"{'ijk'[view.slice_axis]} = {index}  ·  max {peak[index]:.2f}"
-        shown.append(ShownSlice(caption, (picture, heat, outlined)))
+        caption = slice_caption(scan, view.slice_axis, index, float(peak[index]))
+        pixel_mm = owners.shape[1] * view.pixel_mm[1] / size[0] if _has_millimeters(scan) else None
+        shown.append(ShownSlice(caption, (picture, heat, outlined), pixel_mm))
     return shown
+
+
+def slice_caption(scan: Scan, slice_axis: int, index: int, peak: float) -> str:
+    """What stands over a slice: its index, in a DICOM series the number that viewers show, and its highest score.
+
+    Args:
+        scan: Of the slice.
+        slice_axis: Array axis of the slicing.
+        index: Of the slice.
+        peak: Its highest score.
+    """
+    parts = [f"{'ijk'[slice_axis]} = {index}"]
+    numbers: tuple[int | None, ...] = getattr(scan.source, "instance_numbers", ())
+    if slice_axis == 2 and index < len(numbers) and numbers[index] is not None:
+        parts.append(f"instance {numbers[index]}")
+    return SEPARATOR.join([*parts, f"max {peak:.2f}"])
+
+
+def _has_millimeters(scan: Scan) -> bool:
+    return getattr(scan, "has_physical_space", scan.source.kind != "picture")
 
 
 def _planes(

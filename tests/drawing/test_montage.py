@@ -1,12 +1,14 @@
 """The picture of a case."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medzsad.drawing.montage import choose_slices, montage_image
+from medzsad.drawing import canvas
+from medzsad.drawing.montage import choose_slices, montage_image, slice_caption
 from medzsad.drawing.panels import OUTLINE_COLOR
 from medzsad.errors import OutputError
 from medzsad.scan.records import Scan, Source
@@ -104,6 +106,53 @@ def test_pictures_are_shown_without_directions(color: bool) -> None:
     montage = montage_image(_picture_result(color))
     assert _count(montage, (255, 214, 90)) == 0
     assert montage.width > montage.height
+
+
+def _bars(result: CaseResult, monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, int], float]]:
+    """Size of the panel and millimeters per pixel of each scale bar of a montage."""
+    drawn: list[tuple[tuple[int, int], float]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(canvas, "draw_scale_bar", lambda _, corner, size, pixel_mm: drawn.append((size, pixel_mm)))
+        montage_image(result)
+    return drawn
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_each_slice_has_a_scale_bar_in_millimeters(
+    make_result: MakeResult, monkeypatch: pytest.MonkeyPatch, slice_axis: int
+) -> None:
+    result = make_result(slice_axis=slice_axis)
+    assert result.scan is not None
+    bars = _bars(result, monkeypatch)
+    assert len(bars) == len(choose_slices(*([np.ones(result.scan.shape[slice_axis])] * 3)))
+    # The phantom fills nearly all of its slices, so the longer side of a panel is about as long as the body.
+    (width, height), pixel_mm = bars[0]
+    sides = [n * mm for n, mm in zip(result.scan.shape, result.scan.spacing_mm, strict=True)]
+    del sides[slice_axis]
+    assert 0.7 * max(sides) <= max(width, height) * pixel_mm <= 1.01 * max(sides)
+    larger = replace(result.scan, affine_ras=result.scan.affine_ras @ np.diag([3.0, 3, 3, 1]))
+    assert _bars(replace(result, scan=larger), monkeypatch)[0] == ((width, height), pytest.approx(3 * pixel_mm))
+
+
+def test_a_photograph_has_no_scale_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _bars(_picture_result(color=True), monkeypatch) == []
+
+
+def test_the_caption_names_the_number_that_viewers_show(phantom: Phantom) -> None:
+    numbers = (*range(101, 112), None)
+    scan = SimpleNamespace(source=SimpleNamespace(instance_numbers=numbers))
+    assert slice_caption(scan, 2, 3, 0.5) == "k = 3  ·  instance 104  ·  max 0.50"  # type: ignore[arg-type]
+    assert slice_caption(scan, 2, 11, 0.5) == "k = 11  ·  max 0.50"  # type: ignore[arg-type]
+    # Slices across the acquired ones have no number of their own.
+    assert slice_caption(scan, 0, 3, 0.5) == "i = 3  ·  max 0.50"  # type: ignore[arg-type]
+    assert slice_caption(phantom.scan, 2, 3, 0.5) == "k = 3  ·  max 0.50"
+
+
+@pytest.mark.parametrize(("width", "lines"), [(400, 1), (150, 2), (80, 3)])
+def test_captions_are_broken_so_that_each_stands_over_its_own_panel(width: int, lines: int) -> None:
+    texts = canvas.wrapped(["k = 4  ·  instance 105  ·  max 0.89", "k = 11  ·  max 0.10"], width)
+    assert max(text.count("\n") for text in texts) + 1 == lines
+    assert [text.replace("\n", "  ·  ") for text in texts][1] == "k = 11  ·  max 0.10"
 
 
 def test_given_slice_images_are_shown_instead_of_the_voxels(make_result: MakeResult) -> None:
