@@ -11,6 +11,7 @@ from medzsad.errors import ExitCode
 
 if TYPE_CHECKING:
     from medzsad.evaluation.config import EvaluateConfig
+    from medzsad.evaluation.results import EvaluationRecord
 
 _PROTOCOLS = ("plain", "bayes-pfl", "cops", "anomalyclip", "april-gan")
 _OF_THE_BENCHMARK = ("benchmark", "data", "class_name", "modality", "lesion_values", "frame")
@@ -20,7 +21,11 @@ _OF_THE_BENCHMARK = ("benchmark", "data", "class_name", "modality", "lesion_valu
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for metrics, report and kept scores.")
 @click.option("--benchmark", help="A known data set; `--benchmark list` explains all of them.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the benchmark.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of the benchmark; with CONFIG, that of its relative `data:` paths.",
+)
 @click.option("--class-name", help="Word for the organ in the prompts.  [that of the benchmark]")
 @click.option("--modality", help="Of volumes, e.g. CT.  [that of the benchmark or the file]")
 @click.option("--lesion-values", help="Values in the labels of volumes that are lesions, e.g. 1,3.")
@@ -29,20 +34,26 @@ _OF_THE_BENCHMARK = ("benchmark", "data", "class_name", "modality", "lesion_valu
 @click.option("--weights", help="Name of installed weights, or a weights file.  [medzsad-mini]")
 @click.option("--clip-weights", help="CLIP tower: a file, or a name in local caches.")
 @click.option("--samples", type=int, help="Prompt samples per image.  [stored with the weights]")
-@click.option("--seed", type=int, help="Of the prompt samples and of the resamples.  [0]")
+@click.option("--seed", type=int, help="Seed of the prompt samples and of the bootstrap resampling.  [0]")
 @click.option("--threshold", type=float, help="For Dice and lesions.  [of the weights]")
 @click.option("--device", help="auto, cpu, cuda, cuda:N or mps.  [auto]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[float32]")
 @click.option("--batch-size", type=int, help="Images scored at once; changes no metric.  [8]")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out images or volumes that have errors.")
-@click.option("--tolerance", type=float, help="End with 1 if a published metric is missed by more points.")
+@click.option("--tolerance", type=float, help="End with 1 if a value published of this model is missed by more points.")
+@click.option("--published", is_flag=True, help="Also print the values that others published for the same set.")
 @click.option("--scores-from", type=click.Path(path_type=Path), help="Measure the kept scores of this folder again.")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), help="Two folders of results of the same data.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no tables, only errors.")
 def evaluate(
-    config: Path | None, out: Path | None, compare: tuple[Path, Path] | None, quiet: bool, **flags: Any
+    config: Path | None,
+    out: Path | None,
+    compare: tuple[Path, Path] | None,
+    published: bool,
+    quiet: bool,
+    **flags: Any,
 ) -> None:
-    """Metrics of a detector on benchmarks, beside those that others published.
+    """Measure a detector on benchmarks.
 
     Give a CONFIG such as configs/evaluate_synthetic.yaml, or --benchmark with --data. Writes OUT/results.json,
     results.csv and report.html and keeps the scores; an evaluation that was interrupted goes on when it is started
@@ -70,19 +81,35 @@ def evaluate(
                     click.echo(comparison_text(comparison))
                 return
             from medzsad.evaluation.evaluate import evaluate as evaluate_benchmarks
-            from medzsad.evaluation.published import outside_tolerance
             from medzsad.evaluation.tables import results_text
 
             options = _options(config, {key: value for key, value in flags.items() if value is not None})
             record = evaluate_benchmarks(options, out, observer)
         if not quiet:
-            click.echo(results_text(record))
+            click.echo(results_text(record, published))
             click.echo(out / "report.html")
         if options.tolerance is not None:
-            missed = [line for one in record.benchmarks for line in outside_tolerance(one, options.tolerance)]
-            for line in missed:
-                click.echo(f"Outside the tolerance of {options.tolerance:g} points: {line}", err=True)
-            sys.exit(ExitCode.FAILED if missed else ExitCode.OK)
+            sys.exit(_within_tolerance(record, options.tolerance))
+
+
+def _within_tolerance(record: "EvaluationRecord", tolerance: float) -> ExitCode:
+    """Tells what is further from the published values of the same model than the tolerance, or cannot be judged."""
+    from medzsad.evaluation.tolerance import incomparable_benchmarks, outside_tolerance
+
+    missed = [line for one in record.benchmarks for line in outside_tolerance(one, tolerance)]
+    for line in missed:
+        click.echo(f"Outside the tolerance of {tolerance:g} points: {line}", err=True)
+    unjudged = incomparable_benchmarks(record)
+    for line in unjudged:
+        click.echo(f"Not held against published values: {line}", err=True)
+    if len(unjudged) == len(record.benchmarks):
+        click.echo(
+            "--tolerance had nothing to compare: no value is published of this model under this protocol on these data."
+            " Evaluate published weights under their protocol, or leave --tolerance out.",
+            err=True,
+        )
+        return ExitCode.FAILED
+    return ExitCode.FAILED if missed else ExitCode.OK
 
 
 def _options(config: Path | None, flags: dict[str, Any]) -> "EvaluateConfig":
@@ -91,10 +118,11 @@ def _options(config: Path | None, flags: dict[str, Any]) -> "EvaluateConfig":
     own = {key: value for key, value in flags.items() if key not in _OF_THE_BENCHMARK}
     one = {key: _parsed(key, value) for key, value in flags.items() if key in _OF_THE_BENCHMARK}
     if config is not None:
+        data = one.pop("data", None)
         if one:
             option = next(iter(one)).replace("_", "-")
             raise click.UsageError(f"--{option} belongs into {config}, beside its benchmark.")
-        return read_evaluate_config(config, own)
+        return read_evaluate_config(config, own, data)
     if "benchmark" in one:
         return make_evaluate_config({**own, "benchmarks": [one]}, "options")
     if "scores_from" in own:

@@ -147,7 +147,16 @@ def _chosen_units(members: Sequence[Record], share: float, seed: int) -> set[tup
 
 
 def data_sha256(root: Path, records: Iterable[Record]) -> str:
-    """The sha256 over relative path and bytes of all images and masks, whatever the order and the place of the root.
+    """`files_sha256` of all images and masks.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    return files_sha256(root, (path for record in records for path in (record.image, record.mask) if path is not None))
+
+
+def files_sha256(root: Path, paths: Iterable[Path]) -> str:
+    """The sha256 over relative path and bytes of files, whatever their order and the place of the root.
 
     Of files outside the root only the name counts, not the folder.
 
@@ -156,7 +165,7 @@ def data_sha256(root: Path, records: Iterable[Record]) -> str:
     """
     root = root if root.is_dir() else root.parent
     roots = (root.absolute(), root.resolve())  # the same folder may be written in two ways
-    files = {path.absolute() for record in records for path in (record.image, record.mask) if path is not None}
+    files = {path.absolute() for path in paths}
     lines = []
     for path in files:
         name = next((path.relative_to(r).as_posix() for r in roots if path.is_relative_to(r)), path.name)

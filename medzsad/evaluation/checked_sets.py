@@ -8,7 +8,7 @@ from typing import Literal
 from medzsad.datasets.benchmarks import Benchmark, find_benchmark
 from medzsad.datasets.check import check_data, without_bad
 from medzsad.datasets.read_benchmark import read_benchmark
-from medzsad.datasets.records import DataSet, Problem
+from medzsad.datasets.records import DataSet, Problem, data_sha256, files_sha256
 from medzsad.datasets.volumes import VolumeSet, read_volumes, volumes_without_bad
 from medzsad.errors import ConfigError
 from medzsad.evaluation.config import BenchmarkOptions
@@ -53,6 +53,18 @@ class CheckedSet:
         if self.options.class_name is not None:
             return self.options.class_name
         return self.benchmark.class_name if self.pictures is None else ""
+
+    def sha256(self) -> str:
+        """The sha256 over names and bytes of all images and labels.
+
+        Raises:
+            ConfigError: A file cannot be read.
+        """
+        if self.pictures is not None:
+            return data_sha256(self.pictures.root, self.pictures.records)
+        assert self.volumes is not None
+        pairs = ((record.image, record.label) for record in self.volumes.records)
+        return files_sha256(self.volumes.root, (path for pair in pairs for path in pair if path is not None))
 
     @property
     def modality(self) -> str | None:

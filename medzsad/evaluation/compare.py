@@ -1,15 +1,16 @@
 """Two models on the same data: differences of their metrics with paired intervals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from medzsad.errors import ConfigError
-from medzsad.evaluation.config import EvaluateConfig, earlier_options, make_evaluate_config
-from medzsad.evaluation.evaluate import ScoredSet, measure, scored_sets
+from medzsad.evaluation.config import EvaluateConfig, earlier_options, earlier_versions, make_evaluate_config
+from medzsad.evaluation.evaluate import ScoredSet, known_threshold, measure, scored_sets
 from medzsad.evaluation.measurement import Measured
 from medzsad.evaluation.protocol import find_protocol
-from medzsad.evaluation.results import DifferenceRecord, ModelComparison
+from medzsad.evaluation.results import DifferenceRecord, ModelComparison, SettingRecord
+from medzsad.evaluation.settings import differing_settings, settings_of
 from medzsad.metrics.metric import Metric, interval
 from medzsad.progress import Observer, Silent
 from medzsad.version import __version__
@@ -60,7 +61,30 @@ def compare_evaluations(a: Path, b: Path, observer: Observer | None = None) -> M
         protocol_text=protocol.describe(),
         seed=configs[0].seed,
         rows=tuple(rows),
+        differing=tuple(_differing(common, sets, configs, (a, b))),
     )
+
+
+def _differing(
+    names: Sequence[str],
+    sets: Sequence[Mapping[str, ScoredSet]],
+    configs: Sequence[EvaluateConfig],
+    folders: tuple[Path, Path],
+) -> list[SettingRecord]:
+    """Settings of the benchmarks in which the two differ, then versions of libraries."""
+    a, b = (
+        {
+            name: settings_of(one[name].data, one[name].kept, config, known_threshold(config, one[name].model)[0])
+            for name in names
+        }
+        for one, config in zip(sets, configs, strict=True)
+    )
+    versions = [earlier_versions(folder) for folder in folders]
+    libraries = [
+        SettingRecord(benchmark="", setting=name, a=versions[0].get(name, ""), b=versions[1].get(name, ""))
+        for name in dict.fromkeys([*versions[0], *versions[1]])
+    ]
+    return [*differing_settings(a, b), *(row for row in libraries if row.a != row.b)]
 
 
 def _config(folder: Path) -> EvaluateConfig:

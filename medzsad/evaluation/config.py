@@ -1,14 +1,14 @@
 """What `medzsad evaluate` can be told: its flags and the keys of configs/evaluate_*.yaml."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medzsad.config import Modality, PathText, Precision, UnitInterval, checked_model, read_options
 from medzsad.errors import ConfigError
-from medzsad.evaluation.results import EvaluationRecord
 
 ProtocolName = Literal["plain", "bayes-pfl", "cops", "anomalyclip", "april-gan"]
 
@@ -22,8 +22,8 @@ class BenchmarkOptions(_Part):
 
     Attributes:
         benchmark: A name of `medzsad evaluate --benchmark list`.
-        data: Its folder; a relative path counts from the configuration file. None for generated sets, and with
-            `scores_from` for the folder that the scores were made of.
+        data: Its folder; a relative path counts from the folder that --data names, else from the configuration file.
+            None for generated sets, and with `scores_from` for the folder that the scores were made of.
         name: What it is called in the results; None takes the benchmark's name. Needed to evaluate two copies of one
             benchmark at once.
         class_name: Word for the organ in the prompts; None takes that of the benchmark.
@@ -54,7 +54,7 @@ class EvaluateConfig(_Part):
         weights: Name of installed weights, or a weights file.
         clip_weights: CLIP tower for weights that do not bring their own.
         samples: Prompt samples per image; None takes the number stored with the weights.
-        seed: Of the prompt samples and of the resamples.
+        seed: Seed of the prompt samples and of the bootstrap resampling.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: Arithmetic of the model.
         batch_size: Images scored at once; changes no metric.
@@ -84,34 +84,37 @@ class EvaluateConfig(_Part):
         names = [one.called for one in self.benchmarks]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands there twice; give each a 'name' of its own")
+            raise ValueError(f"Duplicate benchmark name {', '.join(twice)}; give each entry a unique 'name'.")
         return self
 
 
-def make_evaluate_config(options: Mapping[str, Any], where: str, folder: Path | None = None) -> EvaluateConfig:
+def make_evaluate_config(options: Mapping[str, Any], where: str) -> EvaluateConfig:
     """A checked configuration from plain values.
 
     Args:
         options: Keys of `EvaluateConfig`.
         where: For messages.
-        folder: What relative paths count from; None leaves them as they are.
 
     Raises:
         ConfigError: A key is unknown (the nearest known one is named) or a value is out of range.
     """
-    config = checked_model(EvaluateConfig, options, where)
-    return config if folder is None else _placed(config, folder)
+    return checked_model(EvaluateConfig, options, where)
 
 
-def read_evaluate_config(path: Path, flags: Mapping[str, Any]) -> EvaluateConfig:
+def read_evaluate_config(path: Path, flags: Mapping[str, Any], data: Path | None = None) -> EvaluateConfig:
     """The configuration of a YAML file, flags over its keys.
+
+    Args:
+        path: Of the file.
+        flags: As on the command line.
+        data: Folder that the relative `data` paths in the file count from; None takes the folder of the file.
 
     Raises:
         ConfigError: The file cannot be read, a key is unknown or a value is out of range.
     """
     options = read_options(path)
     # Paths in the file count from the file, those of flags from where the command is given.
-    config = make_evaluate_config(options, str(path), path.parent)
+    config = _placed(make_evaluate_config(options, str(path)), path.parent, path.parent if data is None else data)
     if not flags:
         return config
     return make_evaluate_config({**config.model_dump(), **flags}, f"{path} with the given options")
@@ -126,14 +129,34 @@ def earlier_options(results: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The folder holds no results.
     """
+    options: dict[str, Any] = _earlier_results(results)["options"]
+    return options
+
+
+def earlier_versions(results: Path) -> dict[str, str]:
+    """The versions of the libraries of an earlier evaluation; none where it did not write them yet.
+
+    Args:
+        results: Folder of its results.
+
+    Raises:
+        ConfigError: The folder holds no results.
+    """
+    return dict(_earlier_results(results).get("versions", {}))
+
+
+def _earlier_results(results: Path) -> dict[str, Any]:
+    # Results of earlier schemas are read too: options and benchmarks stand at the same place in all of them.
     try:
-        text = (results / "results.json").read_text(encoding="utf-8")
-        return EvaluationRecord.model_validate_json(text).options
-    except (OSError, ValidationError) as error:
-        raise ConfigError(
-            f"{results} holds no results of an evaluation ({error.__class__.__name__}). Name its folder, or evaluate "
-            "there first."
-        ) from None
+        found = json.loads((results / "results.json").read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("options"), dict) and "benchmarks" in found["options"]:
+            return found
+        reason = "results.json is not one of an evaluation"
+    except (OSError, ValueError) as error:
+        reason = error.__class__.__name__
+    raise ConfigError(
+        f"{results} holds no results of an evaluation ({reason}). Name its folder, or evaluate there first."
+    )
 
 
 def earlier_benchmarks(results: Path, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -152,9 +175,9 @@ def earlier_benchmarks(results: Path, changes: Mapping[str, Any]) -> list[dict[s
     return [{**one, **changes} for one in benchmarks]
 
 
-def _placed(config: EvaluateConfig, folder: Path) -> EvaluateConfig:
+def _placed(config: EvaluateConfig, folder: Path, data: Path) -> EvaluateConfig:
     placed = [
-        one if one.data is None else one.model_copy(update={"data": folder / one.data}) for one in config.benchmarks
+        one if one.data is None else one.model_copy(update={"data": data / one.data}) for one in config.benchmarks
     ]
     source = None if config.scores_from is None else folder / config.scores_from
     return config.model_copy(update={"benchmarks": tuple(placed), "scores_from": source})

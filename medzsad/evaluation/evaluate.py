@@ -13,12 +13,13 @@ from medzsad.evaluation.config import EvaluateConfig
 from medzsad.evaluation.measurement import Measured, MeasureOrder
 from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
-from medzsad.evaluation.published import published_rows
 from medzsad.evaluation.report import write_evaluation_report
 from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
 from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
+from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
 from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
+from medzsad.inspection import package_versions
 from medzsad.methods.base import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.paths import write_bytes_atomic
@@ -62,7 +63,7 @@ def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None
     Raises:
         ConfigError: The data are missing or bad, or the folder holds scores of another model.
         WeightsError: The weights are missing or damaged.
-        ScoringError: The model gave a score that is no number.
+        ScoringError: The model returned a score that is not finite.
         OutputError: The folder cannot be written.
     """
     observer = observer or Silent()
@@ -88,6 +89,7 @@ def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None
             seed=config.seed,
             options=plain_value(config.model_dump(mode="json")),
             benchmarks=tuple(benchmarks),
+            versions=package_versions(),
         )
         write_evaluation_report(out, record, pictures)
     return record
@@ -212,7 +214,18 @@ def _benchmark_record(one: ScoredSet, measured: Measured, protocol: Protocol) ->
             ProblemRecord(kind=p.kind, severity=p.severity, subject=p.subject, message=p.message) for p in problems
         ),
         left_out=data.left_out + len(one.refused),
-        published=published_rows(data.benchmark.name, mean, protocol.name),
+        published=published_rows(data.benchmark.name, mean, _evaluated_model(one, protocol)),
+        data_sha256=data.sha256(),
+    )
+
+
+def _evaluated_model(one: ScoredSet, protocol: Protocol) -> EvaluatedModel:
+    return EvaluatedModel(
+        method=one.model.method,
+        tower=one.model.clip_name,
+        trained_on=str(one.kept.key.get("trained_on", "")),
+        # Volumes are scored as `run` does, whatever the protocol of pictures.
+        protocol=protocol.name if one.data.kind == "pictures" else "plain",
     )
 
 

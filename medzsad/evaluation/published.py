@@ -1,6 +1,6 @@
-"""The published values that ours are set beside (assets/published.yaml), and the rows that do so."""
+"""The published values that ours are set beside: assets/published.yaml."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,12 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medzsad.errors import ConfigError
-from medzsad.evaluation.results import BenchmarkRecord, ComparisonRecord, MetricRecord
 
 PublishedMetric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
-OUR_METHOD = "Bayes-PFL"
-# The AUPRO of the papers is that of the code that most of them share.
-_OURS = {"aupro": "aupro_rescaled"}
 PerCent = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -30,6 +26,7 @@ class PublishedValue:
         value: In per cent.
         source: Where it stands, spelled out.
         note: What to know before comparing; "" for nothing.
+        trained_on: Data that its model learned from; "" where the source does not say.
         table: Section of METHODS that it comes from.
     """
 
@@ -39,6 +36,7 @@ class PublishedValue:
     value: float
     source: str
     note: str
+    trained_on: str
     table: str
 
 
@@ -51,6 +49,7 @@ class _Table(_Part):
     source: str
     metrics: tuple[PublishedMetric, ...]
     note: str = ""
+    trained_on: str = ""
     values: dict[str, dict[str, tuple[PerCent | None, ...]]]
 
     @model_validator(mode="after")
@@ -64,8 +63,24 @@ class _Table(_Part):
         return self
 
 
+class PublishedModel(_Part):
+    """The model that a method's published values belong to.
+
+    Attributes:
+        method: Its name here.
+        tower: Name of its CLIP tower.
+        protocol: By which its authors measure.
+    """
+
+    method: str
+    tower: str
+    protocol: str
+
+
 class _Published(_Part):
     sources: dict[str, str]
+    models: dict[str, PublishedModel]
+    training_sets: dict[str, tuple[str, ...]]
     tables: tuple[_Table, ...]
 
     @model_validator(mode="after")
@@ -102,9 +117,33 @@ def published_values(
 @cache
 def all_published_values() -> tuple[PublishedValue, ...]:
     """Every published value that is known, in the order of METHODS."""
-    text = files("medzsad").joinpath("assets/published.yaml").read_text(encoding="utf-8")
-    published = _Published.model_validate(yaml.safe_load(text))
+    published = _read()
     return tuple(value for table in published.tables for value in _values(table, published.sources[table.source]))
+
+
+def published_models() -> dict[str, PublishedModel]:
+    """By the name of a published method what a model must be to be held against its values."""
+    return dict(_read().models)
+
+
+def training_set(trained_on: str) -> str:
+    """Name of the set that weights learned from, as their description states or as its list of classes tells.
+
+    Args:
+        trained_on: Of the description of the weights; what stands behind the first full stop does not count.
+    """
+    told = trained_on.split(".")[0].strip()
+    classes = sorted(name.strip() for name in told.split(","))
+    for name, known in _read().training_sets.items():
+        if told.lower() == name.lower() or classes == sorted(known):
+            return name
+    return told
+
+
+@cache
+def _read() -> _Published:
+    text = files("medzsad").joinpath("assets/published.yaml").read_text(encoding="utf-8")
+    return _Published.model_validate(yaml.safe_load(text))
 
 
 def _values(table: _Table, source: str) -> Iterator[PublishedValue]:
@@ -112,55 +151,6 @@ def _values(table: _Table, source: str) -> Iterator[PublishedValue]:
         for benchmark, values in sets.items():
             for metric, value in zip(table.metrics, values, strict=True):
                 if value is not None:
-                    yield PublishedValue(benchmark, metric, method, value, source, table.note, table.table)
-
-
-def published_rows(benchmark: str, mean: Mapping[str, MetricRecord], protocol: str) -> tuple[ComparisonRecord, ...]:
-    """Every published value of a benchmark beside ours, in per cent.
-
-    Args:
-        benchmark: Its name.
-        mean: Our means over classes.
-        protocol: Name of the protocol; one that is not of a paper is said in the note.
-    """
-    rows = []
-    for one in published_values(benchmark):
-        metric = _OURS.get(one.metric, one.metric)
-        found = mean.get(metric)
-        ours = None if found is None or found.value is None else 100 * found.value
-        notes = [one.note] if one.note else []
-        if protocol == "plain":
-            notes.append("ours not by the papers' protocol")
-        rows.append(
-            ComparisonRecord(
-                metric=metric,
-                method=one.method,
-                ours=ours,
-                published=one.value,
-                difference=None if ours is None else ours - one.value,
-                source=one.source,
-                note="; ".join(notes),
-            )
-        )
-    return tuple(rows)
-
-
-def outside_tolerance(record: BenchmarkRecord, tolerance: float) -> list[str]:
-    """Which of our metrics are further from those published of our method than the tolerance, in words.
-
-    Where sources disagree, the nearest one counts. A metric that we do not define is outside.
-
-    Args:
-        record: Of a benchmark.
-        tolerance: In points of per cent.
-    """
-    own = [row for row in record.published if row.method == OUR_METHOD]
-    told = []
-    for metric in dict.fromkeys(row.metric for row in own):
-        rows = [row for row in own if row.metric == metric]
-        nearest = min(rows, key=lambda row: float("inf") if row.difference is None else abs(row.difference))
-        if nearest.difference is None:
-            told.append(f"{record.name} {metric}: undefined, published {nearest.published:g}")
-        elif abs(nearest.difference) > tolerance:
-            told.append(f"{record.name} {metric}: {nearest.ours:.1f}, published {nearest.published:g}")
-    return told
+                    yield PublishedValue(
+                        benchmark, metric, method, value, source, table.note, table.trained_on, table.table
+                    )

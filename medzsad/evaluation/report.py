@@ -20,6 +20,7 @@ from medzsad.evaluation.tables import (
     metric_text,
     published_rows,
     results_csv,
+    setting_rows,
 )
 from medzsad.output.paths import write_text_atomic
 from medzsad.output.report import MOST_EMBEDDED_CASES, embedded_picture, page
@@ -91,7 +92,9 @@ def write_comparison_report(out: Path, comparison: ModelComparison) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}. Choose another output folder.") from error
-    html = page("comparison.html.j2", comparison=comparison, rows=difference_rows(comparison))
+    html = page(
+        "comparison.html.j2", comparison=comparison, rows=difference_rows(comparison), settings=setting_rows(comparison)
+    )
     write_text_atomic(out / "comparison.json", json_text(comparison))
     write_text_atomic(out / "comparison.csv", comparison_csv(comparison))
     write_text_atomic(out / "comparison.html", html)

@@ -69,7 +69,8 @@ class ComparisonRecord(_Record):
         published: As printed there.
         difference: Ours minus theirs.
         source: Where the value was published.
-        note: What makes it not quite comparable.
+        note: What to know before comparing.
+        not_comparable: Why it is not a value of the evaluated model under the same protocol; empty if it is one.
     """
 
     metric: str
@@ -79,6 +80,7 @@ class ComparisonRecord(_Record):
     difference: Number | None
     source: str
     note: str = ""
+    not_comparable: str = ""
 
 
 class BenchmarkRecord(_Record):
@@ -93,6 +95,7 @@ class BenchmarkRecord(_Record):
         problems: Of the data; what is an error was left out on request.
         left_out: Images or volumes that were left out because of an error.
         published: Values that others published for the same set.
+        data_sha256: Over names and bytes of all images and labels.
     """
 
     name: str
@@ -103,6 +106,7 @@ class BenchmarkRecord(_Record):
     problems: tuple[ProblemRecord, ...]
     left_out: int
     published: tuple[ComparisonRecord, ...] = ()
+    data_sha256: str = ""
 
 
 class EvaluationRecord(_Record):
@@ -115,6 +119,7 @@ class EvaluationRecord(_Record):
         threshold_provenance: Who chose it.
         seed: Of the prompt samples and of the resamples.
         options: All options as resolved.
+        versions: Of the libraries that measured.
     """
 
     schema_version: Literal["2.0"] = SCHEMA_VERSION
@@ -128,6 +133,23 @@ class EvaluationRecord(_Record):
     seed: int
     options: dict[str, Any]
     benchmarks: tuple[BenchmarkRecord, ...]
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class SettingRecord(_Record):
+    """One thing in which two evaluations differ.
+
+    Attributes:
+        benchmark: Its name in the results; "" for all of them.
+        setting: What it is, such as "weights sha256".
+        a: In the first evaluation; "" where it is not set or not known.
+        b: In the second one.
+    """
+
+    benchmark: Text
+    setting: str
+    a: Text
+    b: Text
 
 
 class DifferenceRecord(_Record):
@@ -168,6 +190,7 @@ class ModelComparison(_Record):
         protocol_text: The protocol in one sentence.
         seed: Of the resamples.
         rows: One per benchmark, class and metric.
+        differing: All settings in which the two evaluations differ.
     """
 
     schema_version: Literal["2.0"] = SCHEMA_VERSION
@@ -179,6 +202,7 @@ class ModelComparison(_Record):
     protocol_text: str
     seed: int
     rows: tuple[DifferenceRecord, ...]
+    differing: tuple[SettingRecord, ...] = ()
 
 
 def metric_records(metrics: Mapping[str, Metric]) -> dict[str, MetricRecord]:

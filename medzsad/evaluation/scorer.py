@@ -50,6 +50,11 @@ class BenchmarkScorer:
         return self.detector.spec.image_size
 
     @property
+    def trained_on(self) -> str:
+        """What the weights say of their training data."""
+        return str(getattr(self.detector.info, "trained_on", ""))
+
+    @property
     def device(self) -> torch.device:
         """Where the detector runs."""
         return next(parameter.device for parameter in self.detector.parameters())
@@ -83,6 +88,8 @@ class BenchmarkScorer:
             "resize": resize,
             "seed": self.seed,
             "precision": self.precision,
+            # Scores of weights that say nothing of their training data keep the key that they always had.
+            **({"trained_on": self.trained_on} if self.trained_on else {}),
         }
 
 

@@ -87,11 +87,12 @@ def groups(record: BenchmarkRecord) -> list[tuple[str, Mapping[str, MetricRecord
     return [*found, (MEAN, record.mean)] if len(found) > 1 else found
 
 
-def results_text(record: EvaluationRecord) -> str:
+def results_text(record: EvaluationRecord, published: bool = False) -> str:
     """The tables for a terminal, the protocol over each of them.
 
     Args:
         record: Of the evaluation.
+        published: Add the values that others published.
     """
     threshold = "no threshold"
     if record.threshold is not None:
@@ -103,9 +104,9 @@ def results_text(record: EvaluationRecord) -> str:
     for one in record.benchmarks:
         lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
         lines += _table([("class", "metric", "ours [95 % interval]"), *benchmark_lines(one)])
-        if one.published:
-            by = f", protocol {record.protocol}" if one.kind == "pictures" else ""
-            lines += [f"  published beside ours{by}:"]
+        if one.published and published:
+            by = f", ours by the protocol {record.protocol}" if one.kind == "pictures" else ""
+            lines += ["", f"  values that others published for this set{by}:"]
             header = ("metric", "method", "ours", "published", "difference", "source")
             lines += _table([header, *(row[:6] for row in published_rows(one))])
     return "\n".join(lines)
@@ -123,6 +124,7 @@ def comparison_text(comparison: ModelComparison) -> str:
             f"A: {comparison.a.name} ({comparison.a.sha256[:8]})",
             f"B: {comparison.b.name} ({comparison.b.sha256[:8]})",
             comparison.protocol_text,
+            *_differing_lines(comparison),
             "Both measured on the same resamples of subjects; per cent unless it is a count.",
             *_table([header, *difference_rows(comparison)]),
         ]
@@ -192,6 +194,28 @@ def comparison_csv(comparison: ModelComparison) -> str:
     return text.getvalue()
 
 
+def _differing_lines(comparison: ModelComparison) -> list[str]:
+    if not comparison.differing:
+        return ["A and B agree in model, data, options and versions."]
+    return ["A and B differ in:", *_table([("benchmark", "setting", "A", "B"), *setting_rows(comparison)])]
+
+
+def setting_rows(comparison: ModelComparison) -> list[tuple[str, str, str, str]]:
+    """Rows of text: benchmark or "all", setting, and its value in A and in B; digests are shortened.
+
+    Args:
+        comparison: Of two evaluations.
+    """
+    return [
+        (row.benchmark or "all", row.setting, _setting_text(row.setting, row.a), _setting_text(row.setting, row.b))
+        for row in comparison.differing
+    ]
+
+
+def _setting_text(setting: str, value: str) -> str:
+    return value[:12] if setting.endswith("sha256") and value else value or "–"
+
+
 def _headline(one: BenchmarkRecord) -> str:
     return one.title if one.name in one.title else f"{one.title}: {one.name}"
 
@@ -230,7 +254,7 @@ def benchmark_lines(record: BenchmarkRecord) -> list[tuple[str, str, str]]:
 
 
 def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
-    """Rows of text: metric, method, ours, published, difference, source, note; numbers in per cent.
+    """Rows of text: metric, method, ours, published, difference, source, note, why not comparable; in per cent.
 
     Args:
         one: The benchmark.
@@ -239,7 +263,7 @@ def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
         ours = "–" if row.ours is None else f"{row.ours:.1f}"
         difference = "–" if row.difference is None else f"{row.difference:+.1f}"
         numbers = ours, f"{row.published:g}", difference
-        yield metric_name(row.metric, one.kind), row.method, *numbers, row.source, row.note
+        yield metric_name(row.metric, one.kind), row.method, *numbers, row.source, row.note, row.not_comparable
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
