@@ -282,7 +282,7 @@ def test_a_set_without_data_is_refused_before_a_model_is_loaded(tmp_path: Path) 
 def test_the_list_explains_every_benchmark() -> None:
     done = _run("--benchmark", "list")
     assert done.exit_code == 0
-    for word in ("bmad_liver", "licence", "layout", "synthetic"):
+    for word in ("bmad_liver", "license", "layout", "synthetic"):
         assert word in done.output
 
 
