@@ -63,7 +63,7 @@ def montage_image(result: CaseResult, slice_images: SliceImages | None = None, m
         result: A case with outcome lesion or no_lesion.
         slice_images: Takes a slice index, gives the gray (a, b) or color (a, b, 3) slice in [0, 1], its axes in the
             order of the array. None shows the scan's voxels under the window of the result.
-        model_name: Which model spoke.
+        model_name: Name of the model.
 
     Raises:
         OutputError: The case has no scan, score or mask.

@@ -21,7 +21,7 @@ Kind = Literal["pictures", "volumes"]
 def compare_evaluations(a: Path, b: Path, observer: Observer | None = None) -> ModelComparison:
     """The metrics of two evaluations of the same data, with the differences b - a.
 
-    Both are measured anew from their kept scores. Subjects are resampled alike for both, so that what the data do to
+    Both are measured again from their kept scores. Subjects are resampled alike for both, so that what the data do to
     both models cancels out in the intervals of the differences.
 
     Args:
@@ -100,7 +100,9 @@ def _differences(
     if measured[0].units != measured[1].units:
         other = set(measured[0].units) ^ set(measured[1].units)
         told = f"{len(other)} images are in one only, first {min(other)}" if other else "their order differs"
-        raise ConfigError(f"{name}: the two evaluations are not of the same images ({told}). Evaluate both anew.")
+        raise ConfigError(
+            f"{name}: the two evaluations are not of the same images ({told}). Evaluate both again on the same data."
+        )
     first, second = (_tables(one) for one in measured)
     for group, metrics in first.items():
         for key, metric in metrics.items():

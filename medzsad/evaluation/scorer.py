@@ -113,7 +113,7 @@ def score_pictures(
 
     Raises:
         ConfigError: A picture can no longer be decoded.
-        ScoringError: The model gave a score that is no number.
+        ScoringError: The model returned a score that is not finite.
         OutputError: A score cannot be kept.
     """
     # A class at a time, so that a batch has one word.

@@ -52,7 +52,7 @@ def score_volumes(
         observer: Receives the progress events.
 
     Raises:
-        ScoringError: The model gave a score that is no number.
+        ScoringError: The model returned a score that is not finite.
         OutputError: A score cannot be kept.
     """
     problems = []

@@ -17,6 +17,11 @@ _SIGN = np.uint32(0x80000000)
 
 Unsigned = NDArray[Any]
 
+NOT_FINITE = (
+    "The model returned non-finite scores (NaN or infinity). The weights or the kept scores are damaged: get the "
+    "weights again, or evaluate into an empty folder."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -76,7 +81,7 @@ class ScoreCounts:
         for scores in (negatives, positives):
             # Rising order puts NaN at the end.
             if scores.size and not (np.isfinite(scores[0]) and np.isfinite(scores[-1])):
-                raise ScoringError("A score is not a finite number. The weights or the kept scores are of no use.")
+                raise ScoringError(NOT_FINITE)
         self.negatives += negatives.size
         self.positives += positives.size
         keys = _keys(negatives)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from medzsad.errors import ScoringError
 from medzsad.metrics import resampled
+from medzsad.metrics.counts import NOT_FINITE
 from medzsad.metrics.metric import Metric, metric_of, resample_weights
 from medzsad.metrics.ranking import array_ranking
 
@@ -29,7 +30,7 @@ def image_metrics(
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels) > 0
     if not np.isfinite(values).all():
-        raise ScoringError("An image was scored as NaN or infinite. The weights or the kept scores are of no use.")
+        raise ScoringError(NOT_FINITE)
     missing = "" if not len(truth) else "normal" if truth.all() else "abnormal" if not truth.any() else None
     if missing is not None:
         reason = f"there are no {missing} images" if missing else "there are no images"

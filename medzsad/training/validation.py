@@ -12,6 +12,7 @@ from medzsad.metrics import resampled
 from medzsad.metrics.ranking import array_ranking
 
 BINS = 2**14
+_ADVICE = "Lower the learning rate, or train with precision: float32."
 METRICS = ("pixel_ap", "pixel_auroc", "image_ap", "image_auroc")
 
 
@@ -50,7 +51,9 @@ class BinnedScores:
             counted = np.broadcast_to(_array(valid) > 0.5, values.shape)
             values, truth = values[counted], truth[counted]
         if np.isnan(values).any():
-            raise ScoringError("The model scored pixels of a validation image as NaN. Its weights are of no use.")
+            raise ScoringError(
+                "The model returned non-finite scores (NaN) for pixels of a validation image. " + _ADVICE
+            )
         bins = self.counts.shape[1]
         places = np.clip(values.ravel().astype(np.float64) * bins, 0, bins - 1).astype(np.int64)
         self.counts += np.bincount(places + bins * truth.ravel(), minlength=2 * bins).reshape(2, bins)
@@ -111,7 +114,7 @@ class ValidationScores:
         """
         scores, labels = np.array(self.images, np.float32), np.array(self.labels, np.int64) > 0
         if np.isnan(scores).any():
-            raise ScoringError("The model scored a validation image as NaN. Its weights are of no use.")
+            raise ScoringError("The model returned a non-finite score (NaN) for a validation image. " + _ADVICE)
         both = bool(labels.any() and not labels.all())
         images = array_ranking(scores, labels)
         return {
