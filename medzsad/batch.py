@@ -12,7 +12,7 @@ from medzsad.cases import CaseRunner, model_record
 from medzsad.config import RunConfig
 from medzsad.errors import ConfigError, ExitCode
 from medzsad.inspection import package_versions
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.paths import clean_leftovers
 from medzsad.output.report import write_reports
@@ -175,7 +175,7 @@ def _manifest(config: RunConfig, detector: Detector) -> RunManifest:
     return RunManifest(
         medzsad_version=__version__,
         model=model_record(detector, config.class_name),
-        device=str(next(p.device for p in detector.parameters())),
+        device=str(detector.device),
         precision=config.precision,
         config=config.model_dump(mode="json"),
         versions=package_versions(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medzsad.config import RunConfig, result_options
 from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.output.case import CaseFacts, case_record, read_case, write_case
 from medzsad.output.schema import CaseRecord, ModelRecord
 from medzsad.pipeline import detect_scan, read_limits
@@ -127,7 +127,7 @@ class CaseRunner:
         except RefusedError:
             # A file that cannot be read has no key; the case is looked at anew in the next run.
             return "", ""
-        info = self.detector.info
+        info = self.detector.card
         weights = {"prompts": info.sha256, "clip": info.clip_sha256}
         return content, case_key(candidate, content, result_options(self.config), weights)
 
@@ -155,11 +155,11 @@ def model_record(detector: Detector, class_name: str | None = None) -> ModelReco
         detector: Whose weights are meant.
         class_name: Word in the prompts; None takes the one stored with the weights.
     """
-    info = detector.info
+    info = detector.card
     return ModelRecord(
         name=info.name,
         method=info.method,
-        stage=info.stage,
+        stage=info.options.get("stage"),
         sha256=info.sha256,
         clip_name=info.clip_name,
         clip_sha256=info.clip_sha256,
@@ -167,7 +167,7 @@ def model_record(detector: Detector, class_name: str | None = None) -> ModelReco
         class_name=class_name or info.class_name,
         threshold=info.threshold,
         threshold_provenance=info.threshold_provenance,
-        licence=info.licence,
+        licence=info.license,
         source=info.source,
         description=info.description,
     )

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from medzsad.config import RunConfig, make_config
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.methods.base import Detector
-from medzsad.methods.load import load_detector as _load_detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
@@ -25,6 +23,7 @@ from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
 from medzsad.volume.lesions import find_lesions
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
 from medzsad.volume.threshold import apply_threshold, resolve_threshold
+from medzsad.weights.load import load_detector as _load_detector
 
 _log = logging.getLogger(__name__)
 
@@ -119,9 +118,10 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
     if config.modality is not None:
         note = f"The modality {config.modality} was given by the user."
         scan = replace(scan, modality=config.modality, notes=(*scan.notes, note))
-    # First, so that a run with no usable threshold ends before any time is spent.
+    # First, so that a run with no usable threshold or word ends before any time is spent.
+    detector.word(config.class_name)
     threshold, provenance = resolve_threshold(
-        config.threshold, detector.info.threshold, detector.info.threshold_provenance
+        config.threshold, detector.card.threshold, detector.card.threshold_provenance
     )
     stack = _stack(scan, detector, config)
     scores = _scores(stack, detector, config)
@@ -157,7 +157,7 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
 
 def settled(config: RunConfig, detector: Detector) -> RunConfig:
     """The configuration with `auto` replaced by the arithmetic that it comes to, which decides the last digits."""
-    return config.model_copy(update={"precision": resolve_precision(config.precision, _device_of(detector))})
+    return config.model_copy(update={"precision": resolve_precision(config.precision, detector.device)})
 
 
 def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
@@ -171,21 +171,17 @@ def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
 
 
 def _scores(stack: SliceStack, detector: Detector, config: RunConfig) -> ScoreVolume:
-    device = _device_of(detector)
+    device = detector.device
     return score_stack(
         detector,
         stack,
-        class_name=config.class_name or detector.info.class_name,
+        class_name=detector.word(config.class_name),
         noise=SharedNoise(config.seed),
         device=device,
         precision=resolve_precision(config.precision, device),
         batch_size=config.batch_size or batch_that_fits(detector.spec.image_size, device),
         step=config.slice_step,
     )
-
-
-def _device_of(detector: Detector) -> torch.device:
-    return next(p.device for p in detector.parameters())
 
 
 def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, ...]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from medzsad.clip.spec import TowerSpec
-from medzsad.methods.base import Prediction, WeightsInfo
+from medzsad.methods.base import Prediction
 from medzsad.methods.noise import NoiseSource
 from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD
+from medzsad.weights.card import WeightsCard
 
 
 class BrightnessDetector(nn.Module):
@@ -17,16 +18,16 @@ class BrightnessDetector(nn.Module):
     def __init__(self, size: int = 96, threshold: float | None = 0.8) -> None:
         super().__init__()
         self.spec = TowerSpec(image_size=size, layers=(1,))
-        self.info = WeightsInfo(
+        self.card = WeightsCard(
             name="brightness",
             method="brightness",
-            stage=2,
+            spec=self.spec,
             sha256="0" * 64,
             clip_name="none",
             clip_sha256="0" * 64,
             threshold=threshold,
             threshold_provenance="fixed in the test",
-            licence="MIT",
+            license="MIT",
             source="tests",
             class_name="tissue",
             samples=1,
@@ -34,6 +35,13 @@ class BrightnessDetector(nn.Module):
         )
         self.scale = nn.Parameter(torch.ones(()))
         self.seen = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.scale.device
+
+    def word(self, wanted: str | None = None) -> str:
+        return wanted or self.card.class_name
 
     def predict(self, images: Tensor, class_names: Sequence[str], noise: NoiseSource) -> Prediction:
         assert len(class_names) == len(images)

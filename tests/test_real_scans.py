@@ -11,7 +11,7 @@ from scipy import ndimage
 import medzsad
 from medzsad.batch import RunOrder, run_cases
 from medzsad.config import make_config
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.volume.records import Outcome
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

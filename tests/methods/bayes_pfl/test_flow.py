@@ -1,6 +1,6 @@
 import torch
 
-from medzsad.methods.flow import ImageFlow, StateFlow, planar_flow
+from medzsad.methods.bayes_pfl.flow import ImageFlow, StateFlow, planar_flow
 
 
 def test_log_determinant_is_that_of_the_jacobian() -> None:

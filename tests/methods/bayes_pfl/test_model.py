@@ -3,10 +3,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from medzsad.clip.tower import Tower
 from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
-from medzsad.methods.bayes_pfl import spoken_name
-from medzsad.methods.noise import Noise, SharedNoise
+from medzsad.methods.bayes_pfl.model import spoken_name
+from medzsad.methods.noise import SharedNoise
 from tests import tiny
 
 NAMES = ["brain", "printed circuit board", "colon"]
@@ -25,11 +26,11 @@ def test_batch_predictions_equal_those_of_single_images() -> None:
 
 def test_map_and_spread_equal_those_of_the_pairwise_softmax_at_full_size() -> None:
     detector, images = tiny.detector(samples=4), tiny.images(2)
-    draws = SharedNoise(1).draw(2, 4, tiny.WIDTH)
+    draws = tiny.draws(2, 4, seed=1)
     with torch.inference_mode():
         features = image_features(detector.clip, tiny.SPEC, images)
-        text = detector.prompts.text_embeddings(detector.clip, features, NAMES[:2], draws)
-        maps = torch.stack([_full_size(x) for x in detector.prompts.pixel_logits(features, text)], dim=1)
+        text = detector.model.text_embeddings(detector.tower, features, NAMES[:2], draws)
+        maps = torch.stack([_full_size(x) for x in detector.model.pixel_logits(features, text)], dim=1)
     by_sample = maps.unflatten(2, (4, -1)).mean(dim=(1, 3))  # (b, R, H, W)
     found = detector.predict(images, NAMES[:2], SharedNoise(1))
     torch.testing.assert_close(found.score_map, by_sample.mean(dim=1), atol=1e-6, rtol=0)
@@ -80,7 +81,7 @@ def test_mixed_precision_gives_float32_maps_near_the_exact_ones() -> None:
 
 
 def test_every_learned_number_gets_a_gradient() -> None:
-    clip, prompts = tiny.tower(), tiny.prompts().train()
+    prompts = tiny.prompts().train()
     with torch.no_grad():  # away from the flat ends of the tanh
         for flow in (prompts.normal_flow, prompts.abnormal_flow):
             flow.w.mul_(0.02)
@@ -88,11 +89,11 @@ def test_every_learned_number_gets_a_gradient() -> None:
         prompts.context_flow.w.weight.mul_(0.02)
         prompts.context_flow.w.bias.mul_(0.02)
         prompts.context_flow.beta.weight.mul_(0.1)
-    noise = Noise(torch.randn(2, 1, tiny.WIDTH), torch.randn(1, tiny.WIDTH), torch.randn(1, tiny.WIDTH))
+    tower = Tower(tiny.tower(), tiny.SPEC)
     with torch.no_grad():
-        features = image_features(clip, tiny.SPEC, tiny.images(2))
-    sample = prompts.sample_prompts(features, noise)
-    text = prompts.encode_prompts(clip, sample, NAMES[:2])
+        features = tower.features(tiny.images(2))
+    sample = prompts.sample_prompts(features, tiny.draws(2, 1))
+    text = prompts.encode_prompts(tower, sample, NAMES[:2])
     logits = prompts.pixel_logits(features, text)
     loss = sum((x * torch.randn_like(x)).sum() for x in logits)
     (loss + (prompts.image_logits(features, text, 2) * torch.randn(2)).sum()).backward()

@@ -1,4 +1,4 @@
-"""The losses of Bayes-PFL (METHODS A.4), in their clean form; index 0 is normal, index 1 abnormal."""
+"""The losses of the methods, in their clean form; index 0 is normal, index 1 abnormal (METHODS A.4, B.6)."""
 
 import torch
 from torch import Tensor
@@ -85,3 +85,22 @@ def contrast_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     logits = scale * normalize(images, dim=-1) @ normalize(texts, dim=-1).T
     own = torch.arange(len(logits), device=logits.device)
     return 0.5 * (cross_entropy(logits, own) + cross_entropy(logits.T, own))
+
+
+def pixel_focal_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Focal loss of AnomalyCLIP, CoPS, Crane and FAPrompt: the mean over all pixels (METHODS_SIBLINGS D.0).
+
+    Args:
+        probabilities: (b, 2, H, W), normal and abnormal, summing to 1.
+        masks: (b, H, W), 1 in a defect.
+    """
+    truth = torch.stack((1 - masks, masks), dim=1).clamp(1e-5, 1 - 1e-5)
+    own = (truth * probabilities).sum(dim=1) + 1e-5
+    return (-((1 - own) ** 2) * torch.log(own)).mean()
+
+
+def pixel_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Dice loss of the same methods: 1 - Dice of each image's (b, H, W), smoothed by 1, the mean over images."""
+    overlap = (probabilities * masks).sum(dim=(1, 2))
+    total = probabilities.sum(dim=(1, 2)) + masks.sum(dim=(1, 2))
+    return 1 - ((2 * overlap + 1) / (total + 1)).mean()

@@ -1,19 +1,17 @@
 """Weights of the authors of Bayes-PFL, translated into ours (METHODS A.7)."""
 
-import pickle
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medzsad.clip.spec import TowerSpec
-from medzsad.clip.weights import WeightsEntry, file_sha256, find_entry, list_weights
+from medzsad.clip.tower import Tower
 from medzsad.errors import WeightsError
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.load import save_weights
-from medzsad.methods.metadata import WeightsMetadata
+from medzsad.methods.base import Translation
+from medzsad.methods.bayes_pfl.model import BayesPFL
 
 # Theirs to ours; the encoders' Sequential has the same indices in both.
 _RENAMES = (
@@ -42,41 +40,30 @@ _IGNORED = re.compile(r"((context|state)_decoder\.|PFL_(context|normal|abnormal)
 _ALIAS = re.compile(r"PFL_(context|normal|abnormal)\.(encoder|decoder)\.(.+)")
 
 
-# The file does not say which of the 24 blocks were read; the authors' program reads these.
-PUBLISHED_SPEC = TowerSpec(image_size=518, layers=(6, 12, 18, 24))
-_CLIP_NAME = "ViT-L-14-336"
-_THRESHOLD = (
-    "0.5, the decision boundary of the pair softmax; not calibrated. The authors publish no threshold for one scan."
-)
-_OTHERS = (
-    ({"prompt_learner"}, "weights of AnomalyCLIP, CoPS, Crane or FAPrompt"),
-    ({"trainable_linearlayer"}, "weights of APRIL-GAN"),
-    ({"seg_adapters", "det_adapters"}, "weights of MVFA"),
-    ({"state_dict"}, "a checkpoint of open_clip"),
-    ({"visual.proj"}, "the weights of a CLIP tower"),
-    ({"visual.conv1.weight"}, "the weights of a CLIP tower"),
-)
+class BayesPFLImporter:
+    """Reads {"MyModel": state dict}, the authors' checkpoints."""
+
+    def recognizes(self, content: object) -> bool:
+        """Whether there is a "MyModel"."""
+        return isinstance(content, Mapping) and isinstance(content.get("MyModel"), Mapping)
+
+    def translate(self, content: Any, path: Path) -> Translation:
+        """Their state dict under our names; the stage is that of the file's name."""
+        state = content["MyModel"]
+        if not all(isinstance(value, Tensor) for value in state.values()):
+            raise WeightsError(f"{path.name} is not a checkpoint of Bayes-PFL: MyModel holds more than tensors.")
+        return translate({str(name): value for name, value in state.items()}, official_stage(path))
+
+    def check_tower(self, content: Any, tower: Tower) -> None:
+        """Nothing in these files tells which tower they were made for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """The authors' state dict, translated.
-
-    Attributes:
-        sizes: Arguments of `BayesPFL`.
-        state: Its state dict, float32.
-        aliases: Keys that repeat others.
-        ignored: Keys that no score depends on.
-    """
-
-    sizes: dict[str, int]
-    state: dict[str, Tensor]
-    aliases: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-
-def translate(official: dict[str, Tensor]) -> Translation:
+def translate(official: dict[str, Tensor], stage: int = 2) -> Translation:
     """The authors' state dict under our names, with every key accounted for.
+
+    Args:
+        official: Theirs.
+        stage: Training stage that it was saved in.
 
     Raises:
         WeightsError: A key is missing or unknown, a shape is wrong, or entries that should be the same differ.
@@ -89,7 +76,7 @@ def translate(official: dict[str, Tensor]) -> Translation:
             aliases.append(key)
         elif _IGNORED.fullmatch(key):
             ignored.append(key)
-        elif name := _renamed(key):
+        elif name := our_name(key):
             state[name] = value.detach().float()
         else:
             unknown.append(key)
@@ -99,10 +86,11 @@ def translate(official: dict[str, Tensor]) -> Translation:
     for name in [name for name in state if re.fullmatch(r"(normal|abnormal)_flow\..+", name)]:
         state[name] = _flat(state[name], name, sizes)
     _check_shapes(state, sizes)
-    return Translation(sizes, state, tuple(aliases), tuple(ignored))
+    return Translation(sizes, state, {"stage": stage}, tuple(aliases), tuple(ignored))
 
 
-def _renamed(key: str) -> str | None:
+def our_name(key: str) -> str | None:
+    """Our name of one of the authors' tensors; None if it is not one that scores depend on."""
     for pattern, name in _RENAMES:
         if match := re.fullmatch(pattern, key):
             return match.expand(name)
@@ -173,95 +161,7 @@ def _check_shapes(state: dict[str, Tensor], sizes: dict[str, int]) -> None:
             raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}, expected {shape}.")
 
 
-def read_official(path: Path) -> dict[str, Tensor]:
-    """The state dict inside the authors' file {"MyModel": state dict}.
-
-    Raises:
-        WeightsError: There is no such file, it is damaged, or it is of another method.
-    """
-    if not path.is_file():
-        raise WeightsError(f"There is no file {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise WeightsError(f"{path.name} is not a readable file of PyTorch weights: {reason}") from error
-    if isinstance(content, dict) and isinstance(content.get("MyModel"), dict):
-        state = content["MyModel"]
-        if all(isinstance(value, Tensor) for value in state.values()):
-            return {str(name): value for name, value in state.items()}
-    raise WeightsError(f"{path.name} holds no weights of Bayes-PFL {{'MyModel': ...}}, but {_description(content)}.")
-
-
-def _description(content: object) -> str:
-    if not isinstance(content, dict):
-        return f"a {type(content).__name__}"
-    keys = {str(key) for key in content}
-    for marks, what in _OTHERS:
-        if marks <= keys:
-            return f"{what} ({', '.join(sorted(marks))})"
-    return f"entries such as {_some(list(keys))}" if keys else "nothing"
-
-
 def official_stage(path: Path) -> int:
     """The training stage that the authors' program reads from a file's path: 2 unless the name says otherwise."""
     match = re.search(r"([12])\.pth$", path.name)
     return int(match[1]) if match and "epoch_post" in str(path) else 2
-
-
-def import_bayes_pfl(
-    path: Path, out: Path, name: str = "", *, stage: int | None = None, spec: TowerSpec = PUBLISHED_SPEC
-) -> WeightsMetadata:
-    """Translates the authors' file `path` into the weights file `out` and returns its description.
-
-    Args:
-        path: `train_visa.pth`, `train_mvtec.pth`, or a file of the same structure.
-        out: Where the safetensors file goes; the CLIP tower stays outside of it.
-        name: Name of the weights; empty takes that of the published weights, or the file's own name.
-        stage: 1 or 2; None follows the authors' rule.
-        spec: What the prompts ask of their tower, which the file does not say.
-
-    Raises:
-        WeightsError: It is another file, or bears the name of published weights without being them. Nothing is
-            written.
-    """
-    translation = translate(read_official(path))
-    if translation.sizes["layer_count"] != len(spec.layers):
-        raise WeightsError(
-            f"{path.name} reads {translation.sizes['layer_count']} layers of the tower, the spec names {spec.layers}."
-        )
-    sha256 = file_sha256(path)
-    entry = _published(path, name, sha256)
-    prompts = BayesPFL(**translation.sizes)
-    prompts.load_state_dict(translation.state)
-    metadata = WeightsMetadata(
-        name=name or (entry.name if entry else path.stem),
-        spec=spec,
-        sizes=translation.sizes,
-        clip_name=_CLIP_NAME,
-        clip_sha256=find_entry(_CLIP_NAME).sha256,
-        stage=stage or official_stage(path),
-        threshold=0.5,
-        threshold_provenance=_THRESHOLD,
-        licence=entry.licence if entry else "unknown",
-        source=entry.source if entry else f"unknown: imported from {path.name}, no published file has its sha256",
-        source_sha256=sha256,
-        trained_on=entry.trained_on if entry else "unknown",
-        description=entry.description if entry else "Bayes-PFL prompts of unknown origin.",
-    )
-    save_weights(out, prompts, metadata)
-    return metadata
-
-
-def _published(path: Path, name: str, sha256: str) -> WeightsEntry | None:
-    entries = [entry for entry in list_weights() if entry.original]
-    for entry in entries:
-        if entry.sha256 == sha256:
-            return entry
-    for entry in entries:
-        if entry.original == path.name or entry.name == name:
-            raise WeightsError(
-                f"{path.name} has sha256 {sha256}, the published weights {entry.name} have {entry.sha256}. Fetch them "
-                f"again, or rename the file and give another name to import it as weights of unknown origin."
-            )
-    return None

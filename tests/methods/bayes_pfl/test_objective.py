@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
+from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures, image_features
-from medzsad.methods.bayes_pfl import BayesPFL, PromptSample
-from medzsad.methods.noise import Noise
-from medzsad.training.losses import dice_loss, focal_loss
-from medzsad.training.objective import ObjectiveOptions, Truth, bayes_pfl_losses
+from medzsad.methods.bayes_pfl.model import BayesPFL, BayesPFLTrainOptions, PromptSample
+from medzsad.methods.bayes_pfl.objective import bayes_pfl_losses
+from medzsad.methods.losses import dice_loss, focal_loss
+from medzsad.methods.objective import Truth
 from medzsad.training.randomness import generator_for
 from tests import tiny
 
@@ -39,9 +40,10 @@ def features() -> ImageFeatures:
 
 def _sampled(prompts: BayesPFL, features: ImageFeatures) -> tuple[Tensor, PromptSample]:
     source = generator_for(0, 2)
-    noise = Noise(*(torch.randn(*size, tiny.WIDTH, generator=source) for size in ((IMAGES, 1), (1,), (1,))))
-    sample = prompts.sample_prompts(features, noise)
-    return prompts.encode_prompts(tiny.tower(), sample, ["screw", "wood", "pcb1"]), sample
+    shapes = {"context": (IMAGES, 1), "normal": (1,), "abnormal": (1,)}
+    draws = {name: torch.randn(*shape, tiny.WIDTH, generator=source) for name, shape in shapes.items()}
+    sample = prompts.sample_prompts(features, draws)
+    return prompts.encode_prompts(Tower(tiny.tower(), tiny.SPEC), sample, ["screw", "wood", "pcb1"]), sample
 
 
 def _losses(
@@ -49,12 +51,12 @@ def _losses(
     truth: Truth,
     stage: Literal[1, 2] = 1,
     pair: int = 1,
-    options: ObjectiveOptions | None = None,
+    options: BayesPFLTrainOptions | None = None,
     prompts: BayesPFL | None = None,
 ) -> dict[str, Tensor]:
     prompts = prompts or tiny.prompts()
     text, sample = _sampled(prompts, features)
-    return bayes_pfl_losses(prompts, text, sample, features, truth, pair, stage, options or ObjectiveOptions())
+    return bayes_pfl_losses(prompts, text, sample, features, truth, pair, stage, options or BayesPFLTrainOptions())
 
 
 def _numbers(losses: dict[str, Tensor]) -> dict[str, float]:
@@ -127,7 +129,7 @@ def test_the_clean_divergence_counts_each_log_determinant_once_per_sample(featur
             flow.w.mul_(0.02)
             flow.u.copy_(50 * flow.w)
     clean, legacy = (
-        _numbers(_losses(features, _truth(), options=ObjectiveOptions(legacy_kl=legacy), prompts=prompts))
+        _numbers(_losses(features, _truth(), options=BayesPFLTrainOptions(legacy_kl=legacy), prompts=prompts))
         for legacy in (False, True)
     )
     _, sample = _sampled(prompts, features)
@@ -140,7 +142,7 @@ def test_the_clean_divergence_counts_each_log_determinant_once_per_sample(featur
 
 def test_the_divergence_is_weighted(features: ImageFeatures) -> None:
     light = _numbers(_losses(features, _truth()))
-    heavy = _numbers(_losses(features, _truth(), options=ObjectiveOptions(kl_weight=0.5)))
+    heavy = _numbers(_losses(features, _truth(), options=BayesPFLTrainOptions(kl_weight=0.5)))
     for name in PARTS:
         assert heavy[name] == pytest.approx(light[name] * (50 if name.startswith("kl_") else 1), rel=1e-5)
 
@@ -171,7 +173,7 @@ def test_a_pair_that_knows_nothing_has_the_losses_of_a_coin(features: ImageFeatu
     prompts, truth = tiny.prompts(), _truth()
     text, sample = _sampled(prompts, features)
     same = text[:, :, :1].expand(-1, -1, 2, -1)
-    found = bayes_pfl_losses(prompts, same, sample, features, truth, 0, 1, ObjectiveOptions())
+    found = bayes_pfl_losses(prompts, same, sample, features, truth, 0, 1, BayesPFLTrainOptions())
     losses = _numbers(found)
     layers = len(tiny.SPEC.layers)
     assert losses["classification"] == pytest.approx(log(2), rel=1e-5)

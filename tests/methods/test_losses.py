@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from medzsad.training.losses import contrast_loss, dice_loss, flow_kl, focal_loss, label_loss, orthogonality_loss
+from medzsad.methods.losses import contrast_loss, dice_loss, flow_kl, focal_loss, label_loss, orthogonality_loss
 
 
 def test_focal_loss_averages_abnormal_and_normal_pixels_apart() -> None:

@@ -6,18 +6,21 @@ Index 0 is normal, index 1 abnormal. S = samples x bank prompts per polarity, sa
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Literal
 
-import open_clip
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from medzsad.clip.text import encode_embeddings, token_ids
+from medzsad.clip.text import token_ids
+from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.errors import ConfigError
-from medzsad.methods.bayes_pfl_heads import PatchRefinement, PatchSummary
-from medzsad.methods.flow import FlowSample, GaussianEncoder, ImageFlow, StateFlow
-from medzsad.methods.noise import Noise
+from medzsad.methods.base import Draws, Options, Prediction, PromptModel
+from medzsad.methods.bayes_pfl.flow import FlowSample, GaussianEncoder, ImageFlow, StateFlow
+from medzsad.methods.bayes_pfl.heads import PatchRefinement, PatchSummary
+from medzsad.methods.maps import score_maps
 
 _NAMES = {
     "macaroni1": "macaroni",
@@ -54,7 +57,40 @@ class PromptSample:
     abnormal: FlowSample
 
 
-class BayesPFL(nn.Module):
+class BayesPFLOptions(Options):
+    """How Bayes-PFL weights are used.
+
+    Attributes:
+        stage: Training stage whose image head is used: 1 reads the class token, 2 the patches as well.
+    """
+
+    stage: Literal[1, 2] = 2
+
+
+class BayesPFLTrainOptions(Options):
+    """How Bayes-PFL is trained.
+
+    Attributes:
+        bank: Prompts per polarity.
+        context_tokens: Learned context tokens of a prompt.
+        state_tokens: Learned state tokens of a prompt.
+        flows: Planar flow steps.
+        legacy_kl: Count the log-determinants of the two state distributions once per batch, as the authors' program
+            does, in place of once per image, as the formula asks (METHODS A.4).
+        kl_weight: Weight of each of the three divergences.
+        focal_gamma: How strongly the focal loss discounts sure pixels.
+    """
+
+    bank: int = Field(default=3, ge=1)
+    context_tokens: int = Field(default=5, ge=1)
+    state_tokens: int = Field(default=5, ge=1)
+    flows: int = Field(default=10, ge=1)
+    legacy_kl: bool = False
+    kl_weight: float = Field(default=0.01, ge=0)
+    focal_gamma: float = Field(default=2.0, ge=0)
+
+
+class BayesPFL(PromptModel):
     """The learned part of Bayes-PFL; the CLIP tower stays outside.
 
     Args:
@@ -67,6 +103,9 @@ class BayesPFL(nn.Module):
         state_tokens: Learned tokens Q of its state.
         flows: Planar flow steps K.
     """
+
+    uses_class_names = True
+    shared_draws = frozenset({"normal", "abnormal"})
 
     def __init__(
         self,
@@ -106,22 +145,75 @@ class BayesPFL(nn.Module):
         self.prompt_abnormal = nn.Parameter(-0.5 + 0.02 * torch.randn(bank, state_tokens, width))
         self.apply(_initialize)
 
-    def prompt_distribution(self, cls: Tensor, noise: Noise) -> tuple[FlowSample, FlowSample, FlowSample]:
-        """Shifts of context (b, R, D), normal state (R, D) and abnormal state (R, D).
+    @classmethod
+    def sizes_for(cls, tower: Tower, options: BayesPFLTrainOptions) -> dict[str, int]:
+        """Sizes as the authors choose them: the encoders are half as wide as the patch tokens."""
+        return {
+            "width": tower.joint_width,
+            "vision_width": tower.patch_width,
+            "hidden": tower.patch_width // 2,
+            "layer_count": len(tower.spec.layers),
+            "bank": options.bank,
+            "context_tokens": options.context_tokens,
+            "state_tokens": options.state_tokens,
+            "flows": options.flows,
+        }
+
+    @property
+    def tower_widths(self) -> tuple[int, int, int]:
+        """Joint and text width are the same: a sampled shift is added to token embeddings."""
+        return self.sizes["width"], self.sizes["width"], self.sizes["vision_width"]
+
+    @property
+    def layer_count(self) -> int:
+        """One linear map per layer."""
+        return self.sizes["layer_count"]
+
+    def words_for(self, class_name: str) -> str:
+        """As `spoken_name`."""
+        return spoken_name(class_name)
+
+    def draw_shapes(self, samples: int) -> dict[str, tuple[int, ...]]:
+        """(R, D) for the distribution that depends on the image, and for both states."""
+        return dict.fromkeys(("context", "normal", "abnormal"), (samples, self.sizes["width"]))
+
+    def forward(
+        self,
+        tower: Tower,
+        features: ImageFeatures,
+        class_names: Sequence[str],
+        draws: Draws,
+        size: tuple[int, int],
+        options: BayesPFLOptions,
+    ) -> Prediction:
+        """Scores of images (METHODS A.6); the spread is that over prompt samples."""
+        text = self.text_embeddings(tower, features, class_names, draws)
+        samples = len(draws["normal"])
+        score_map, spread = score_maps(self.pixel_logits(features, text), features.grid, size, samples)
+        image_logits = self.image_logits(features, text, options.stage)
+        return Prediction(score_map, image_logits.softmax(dim=-1)[..., 1].mean(dim=1), spread)
+
+    def trace(
+        self,
+        tower: Tower,
+        features: ImageFeatures,
+        class_names: Sequence[str],
+        draws: Draws,
+        options: BayesPFLOptions,
+    ) -> dict[str, Tensor]:
+        """`text_embeddings` (b, 2, S, D): normal, then abnormal."""
+        return {"text_embeddings": self.text_embeddings(tower, features, class_names, draws).transpose(1, 2)}
+
+    def sample_prompts(self, features: ImageFeatures, draws: Draws) -> PromptSample:
+        """Sampled prompts for a batch of images.
 
         Args:
-            cls: (b, D) projected class tokens, not normalized.
-            noise: Standard normal draws of the same sizes.
+            features: The class tokens (b, D), not normalized, condition the context.
+            draws: Standard normal "context" (b, R, D), "normal" (R, D) and "abnormal" (R, D).
         """
-        return (
-            self.context_flow(cls, noise.context),
-            self.normal_flow(self.state_encoder, noise.normal),
-            self.abnormal_flow(self.state_encoder, noise.abnormal),
-        )
-
-    def sample_prompts(self, features: ImageFeatures, noise: Noise) -> PromptSample:
-        """Sampled prompts for a batch of images."""
-        context, normal, abnormal = self.prompt_distribution(features.cls, noise.to(features.cls))
+        context = self.context_flow(features.cls, draws["context"])
+        normal = self.normal_flow(self.state_encoder, draws["normal"])
+        abnormal = self.abnormal_flow(self.state_encoder, draws["abnormal"])
         images = len(context.end)
         words = self.prompt_context + context.end[:, :, None, None]  # (b, R, B, P, D)
         states = torch.stack(
@@ -135,11 +227,11 @@ class BayesPFL(nn.Module):
         tokens = torch.cat((words, states.expand(images, -1, -1, -1, -1, -1)), dim=-2)
         return PromptSample(tokens.flatten(1, 2), context, normal, abnormal)
 
-    def encode_prompts(self, clip: open_clip.CLIP, sample: PromptSample, class_names: Sequence[str]) -> Tensor:
+    def encode_prompts(self, tower: Tower, sample: PromptSample, class_names: Sequence[str]) -> Tensor:
         """Unit text features (b, S, 2, D) of sampled prompts, all in one pass through the text tower.
 
         Args:
-            clip: Frozen tower.
+            tower: Frozen tower.
             sample: From `sample_prompts`.
             class_names: One per image.
 
@@ -148,28 +240,26 @@ class BayesPFL(nn.Module):
         """
         images, pairs, _, learned, width = sample.tokens.shape
         names = [token_ids(spoken_name(name)) for name in class_names]  # start, words, end
-        longest = max(len(ids) for ids in names)
-        if longest + learned > clip.context_length:
+        longest, room = max(len(ids) for ids in names), tower.clip.context_length
+        if longest + learned > room:
             raise ConfigError(
-                f"A class name of {longest - 2} tokens does not fit: the text tower takes {clip.context_length}, "
+                f"A class name of {longest - 2} tokens does not fit: the text tower takes {room}, "
                 f"{learned + 2} of which are the prompt's own. Use a shorter name."
             )
         ids = torch.zeros(images, longest, dtype=torch.int64)  # what stands behind the end token has no effect
         for row, name in zip(ids, names, strict=True):
             row[: len(name)] = name
-        words = clip.token_embedding(ids.to(sample.tokens.device))[:, None, None]
-        words = words.expand(-1, pairs, 2, -1, -1)
+        words = tower.embed(ids.to(sample.tokens.device))[:, None, None].expand(-1, pairs, 2, -1, -1)
         embeds = torch.cat((words[..., :1, :], sample.tokens, words[..., 1:, :]), dim=-2)
         eot = torch.tensor([len(name) - 1 + learned for name in names], device=embeds.device)
-        embeds = embeds.reshape(-1, longest + learned, width)
-        encoded = encode_embeddings(clip, embeds, eot.repeat_interleave(2 * pairs))
-        return normalize(encoded.float(), dim=-1).reshape(images, pairs, 2, -1)
+        encoded = tower.encode(embeds.reshape(-1, longest + learned, width), eot.repeat_interleave(2 * pairs))
+        return normalize(encoded, dim=-1).reshape(images, pairs, 2, -1)
 
     def text_embeddings(
-        self, clip: open_clip.CLIP, features: ImageFeatures, class_names: Sequence[str], noise: Noise
+        self, tower: Tower, features: ImageFeatures, class_names: Sequence[str], draws: Draws
     ) -> Tensor:
         """Unit text features (b, S, 2, D): `sample_prompts`, then `encode_prompts`."""
-        return self.encode_prompts(clip, self.sample_prompts(features, noise), class_names)
+        return self.encode_prompts(tower, self.sample_prompts(features, draws), class_names)
 
     def pixel_logits(self, features: ImageFeatures, text: Tensor) -> list[Tensor]:
         """Logits (b, S, 2, N) of each patch, one tensor per layer, for unit text features (b, S, 2, D)."""

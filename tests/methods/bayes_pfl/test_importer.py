@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 
 from medzsad.clip.spec import TowerSpec
-from medzsad.clip.weights import file_sha256, find_entry
 from medzsad.errors import WeightsError
-from medzsad.methods import importers
-from medzsad.methods.importers import import_bayes_pfl, official_stage, translate
-from medzsad.methods.load import load_detector, read_prompts
-from medzsad.methods.metadata import read_metadata
+from medzsad.files import file_sha256
+from medzsad.methods.bayes_pfl import importer
+from medzsad.methods.bayes_pfl.importer import official_stage, translate
+from medzsad.weights import imported
+from medzsad.weights.card import read_card
+from medzsad.weights.imported import write_imported
+from medzsad.weights.load import load_detector
+from medzsad.weights.manifest import find_release
+from medzsad.weights.store import read_weights
 from tests import tiny
 
 
@@ -25,7 +29,7 @@ def test_the_published_structure_is_accounted_for_key_by_key() -> None:
     state = tiny.official_state(width=768, vision_width=1024, hidden=512, device="meta")
     assert len(state) == 131
     assert sum(value.numel() for value in state.values()) == 36_823_329
-    sizes = importers._sizes({importers._renamed(k) or k: v for k, v in state.items()})
+    sizes = importer._sizes({importer.our_name(k) or k: v for k, v in state.items()})
     assert sizes == {
         "width": 768,
         "vision_width": 1024,
@@ -63,24 +67,24 @@ def test_every_key_is_used_or_an_alias_or_ignored() -> None:
 def test_an_imported_file_says_where_it_is_from(tmp_path: Path) -> None:
     path = _file(tmp_path / "mine.pth")
     out = tmp_path / "mine.safetensors"
-    import_bayes_pfl(path, out)
-    metadata = read_metadata(out)
+    write_imported(path, out)
+    metadata = read_card(out)
     assert metadata.name == "mine"
     assert metadata.spec == TowerSpec(image_size=518, layers=(6, 12, 18, 24))
     assert metadata.source_sha256 == file_sha256(path)
     assert "unknown" in metadata.source
-    assert metadata.licence == "unknown"
-    assert metadata.clip_sha256 == find_entry("ViT-L-14-336").sha256
+    assert metadata.license == "unknown"
+    assert metadata.clip_sha256 == find_release("ViT-L-14-336").sha256
     assert metadata.threshold == 0.5
     assert "not calibrated" in metadata.threshold_provenance
-    prompts, _ = read_prompts(out)
-    assert torch.equal(prompts.prompt_context, tiny.official_state()["prompt_context"])
+    model = read_weights(out).model
+    assert torch.equal(model.prompt_context, tiny.official_state()["prompt_context"])
 
 
 def test_imported_prompts_run_on_a_tower_of_their_size(tmp_path: Path) -> None:
     state = tiny.official_state(width=tiny.WIDTH, vision_width=tiny.VISION_WIDTH, layers=2)
     out = tmp_path / "mine.safetensors"
-    import_bayes_pfl(_file(tmp_path / "mine.pth", state), out, spec=tiny.SPEC)
+    write_imported(_file(tmp_path / "mine.pth", state), out, spec=tiny.SPEC)
     tower = tmp_path / "tower.pt"
     torch.save(tiny.tower().state_dict(), tower)
     detector = load_detector(out, clip_weights=tower, samples=2)
@@ -93,19 +97,19 @@ def _noise() -> Any:
     return SharedNoise()
 
 
-def test_a_published_file_gets_its_name_and_licence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_file_gets_its_name_and_license(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _file(tmp_path / "any_name.pth")
-    monkeypatch.setattr(importers, "file_sha256", lambda _: find_entry("bayes-pfl-mvtec").sha256)
-    metadata = import_bayes_pfl(path, tmp_path / "out.safetensors")
+    monkeypatch.setattr(imported, "file_sha256", lambda _: find_release("bayes-pfl-mvtec").sha256)
+    metadata = write_imported(path, tmp_path / "out.safetensors")
     assert metadata.name == "bayes-pfl-mvtec"
-    assert "NC" in metadata.licence
+    assert "NC" in metadata.license
     assert metadata.trained_on == "MVTec AD"
 
 
 @pytest.mark.parametrize(("file", "name"), [("train_visa.pth", ""), ("mine.pth", "bayes-pfl-visa")])
 def test_a_file_that_pretends_to_be_a_published_one_is_refused(tmp_path: Path, file: str, name: str) -> None:
     with pytest.raises(WeightsError, match="published weights bayes-pfl-visa"):
-        import_bayes_pfl(_file(tmp_path / file), tmp_path / "out.safetensors", name)
+        write_imported(_file(tmp_path / file), tmp_path / "out.safetensors", name)
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -159,7 +163,7 @@ def _changed(how: str) -> dict[str, Tensor]:
 )
 def test_incomplete_or_contradictory_weights_are_refused(tmp_path: Path, how: str, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
-        import_bayes_pfl(_file(tmp_path / "w.pth", _changed(how)), tmp_path / "out.safetensors")
+        write_imported(_file(tmp_path / "w.pth", _changed(how)), tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -178,14 +182,14 @@ def test_files_of_other_methods_are_recognized(tmp_path: Path, content: Any, mes
     path = tmp_path / "other.pth"
     torch.save(content, path)
     with pytest.raises(WeightsError, match=message):
-        import_bayes_pfl(path, tmp_path / "out.safetensors")
+        write_imported(path, tmp_path / "out.safetensors")
 
 
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"MyModel": {"x": Path("a")}}, path)
     with pytest.raises(WeightsError, match=r"evil\.pth"):
-        import_bayes_pfl(path, tmp_path / "out.safetensors")
+        write_imported(path, tmp_path / "out.safetensors")
 
 
 def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
@@ -193,4 +197,4 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     for wrong in (path, tmp_path / "absent.pth"):
         with pytest.raises(WeightsError, match=wrong.name):
-            import_bayes_pfl(wrong, tmp_path / "out.safetensors")
+            write_imported(wrong, tmp_path / "out.safetensors")

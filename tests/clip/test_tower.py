@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate
 
-from medzsad.clip.load import build_tower, infer_model_config, load_tower
 from medzsad.clip.positions import resize_positions
-from medzsad.clip.weights import file_sha256
+from medzsad.clip.tower import build_tower, infer_model_config
 from medzsad.errors import WeightsError
+from medzsad.files import file_sha256
+from medzsad.weights.tower import load_tower
 from tests import tiny
 
 _PATTERNS = ["plain", "module.", "text."]

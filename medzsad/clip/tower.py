@@ -1,8 +1,10 @@
-"""CLIP towers: built from a model config, loaded from local files. Never from the network."""
+"""CLIP towers: built from a model config or a state dict, frozen, with what the methods ask of them."""
 
 import math
 import re
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import open_clip
@@ -14,14 +16,64 @@ from medzsad.clip.attention import fuse_attention
 from medzsad.clip.hybrid import TAPS, hybrid_from_config
 from medzsad.clip.positions import resize_positions
 from medzsad.clip.spec import TowerSpec
-from medzsad.clip.states import read_tower_state
-from medzsad.clip.weights import file_sha256, find_tower
+from medzsad.clip.text import encode_embeddings
+from medzsad.clip.vision import ImageFeatures, image_features, patch_width
 from medzsad.errors import WeightsError
 
 # Widths whose heads are not 64 wide, in the published models of open_clip: ViT-H, ViT-g, ViT-bigG.
 _HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
 # What open_clip builds before the hybrid vision tower takes its place.
 _PLACEHOLDER = {"image_size": 16, "patch_size": 16, "width": 8, "layers": 1, "head_width": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A frozen CLIP model and what a method asks of it.
+
+    Attributes:
+        clip: The model.
+        spec: What is read from it.
+        arithmetic: Context in which the two transformers are called; float32 unless a caller sets another.
+    """
+
+    clip: open_clip.CLIP
+    spec: TowerSpec
+    arithmetic: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @property
+    def joint_width(self) -> int:
+        """Width D of the space that images and texts share."""
+        return int(self.clip.visual.output_dim)
+
+    @property
+    def text_width(self) -> int:
+        """Width of the text tokens."""
+        return int(self.clip.token_embedding.embedding_dim)
+
+    @property
+    def patch_width(self) -> int:
+        """Width C of the patch tokens."""
+        return patch_width(self.clip, self.spec)
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Joint, text and patch width."""
+        return self.joint_width, self.text_width, self.patch_width
+
+    def features(self, images: Tensor) -> ImageFeatures:
+        """Class token and patch tokens of (b, 3, S, S) CLIP-normalized images; S = spec.image_size."""
+        with self.arithmetic():
+            return image_features(self.clip, self.spec, images)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The token embeddings (..., C) of token numbers (...)."""
+        rows: Tensor = self.clip.token_embedding(ids)
+        return rows
+
+    def encode(self, embeds: Tensor, eot: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+        """Text features (n, D) float32, not normalized; see `medzsad.clip.text.encode_embeddings`."""
+        with self.arithmetic():
+            return encode_embeddings(self.clip, embeds, eot, deep).float()
 
 
 def build_tower(model_config: dict[str, Any], spec: TowerSpec) -> open_clip.CLIP:
@@ -53,32 +105,18 @@ def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec)
         raise WeightsError("The CLIP tower has no vision transformer of open_clip's own; choose a ViT model.")
     if text.get("hf_model_name") or text.get("no_causal_mask") or text.get("embed_cls"):
         raise WeightsError("The CLIP tower has no causal text transformer of CLIP's kind; choose another model.")
+    as_it_comes = (spec.attention, spec.patch_post, spec.cls_post_norm) == ("plain", "raw", True)
+    if vision.get("kind") == "hybrid" and not as_it_comes:
+        raise WeightsError(
+            "The method reads a vision transformer block by block, which the embedded tower is not. Name a CLIP tower "
+            "such as ViT-L-14-336/openai."
+        )
     patch = vision.get("patch_size", 16)
     if spec.image_size % patch:
         raise WeightsError(f"Image size {spec.image_size} is no multiple of the tower's patch size {patch}.")
     last = TAPS if vision.get("kind") == "hybrid" else vision.get("layers", 12)
     if spec.layers[-1] > last:
         raise WeightsError(f"Layer {spec.layers[-1]} was asked for, the tower has {last}.")
-
-
-def load_tower(
-    weights: Path | str, spec: TowerSpec, model_config: dict[str, Any] | None = None
-) -> tuple[open_clip.CLIP, str]:
-    """A CLIP tower in float32, frozen, and the sha256 of its file.
-
-    Args:
-        weights: A file (OpenAI's TorchScript archive, an open_clip state dict, safetensors), the name of an open_clip
-            model (`ViT-L-14-336`) or model and tag (`ViT-L-14-336/openai`), looked up in the caches of medzsad, CLIP
-            and Hugging Face.
-        spec: What the method asks of the tower; its activation and position resize apply, whatever the file says.
-        model_config: As for `build_tower`; None infers the sizes from the weights.
-
-    Raises:
-        WeightsError: No such file, no CLIP tower in it, or one that does not fit.
-    """
-    path = find_tower(weights)
-    state = read_tower_state(path)
-    return tower_from_state(model_config or infer_model_config(state), spec, state), file_sha256(path)
 
 
 def tower_from_state(model_config: dict[str, Any], spec: TowerSpec, state: dict[str, Tensor]) -> open_clip.CLIP:
