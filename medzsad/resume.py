@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.files import file_sha256
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
@@ -48,8 +49,7 @@ def _json_digest(value: object) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise RefusedError(
             ReasonCode.FILE_UNREADABLE,

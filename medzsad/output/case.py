@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from medzsad.config import RunConfig
 from medzsad.errors import OutputError
+from medzsad.files import file_sha256
 from medzsad.output.montage import montage_image
 from medzsad.output.nifti import write_mask, write_score
 from medzsad.output.panels import plane_name
@@ -120,7 +121,7 @@ def read_case(out_dir: Path, name: str) -> CaseRecord | None:
         values = json.loads(paths.record.read_bytes())
         record = CaseRecord.model_validate(values)
         intact = all(
-            Path(file).name == file and _digest(paths.directory / file) == digest
+            Path(file).name == file and file_sha256(paths.directory / file) == digest
             for file, digest in record.files.items()
         )
     except (OSError, ValueError, ValidationError):
@@ -145,7 +146,7 @@ def _write_volumes(paths: CasePaths, result: CaseResult, config: RunConfig, mode
     write_score(paths.score, result.score, result.scan, config.score_dtype)
     verify_score(paths.score, result.score, result.scan)
     montage_image(result, model_name=model.name).save(paths.montage, format="PNG", compress_level=2)
-    return {path.name: _digest(path) for path in (paths.mask, paths.score, paths.montage)}
+    return {path.name: file_sha256(path) for path in (paths.mask, paths.score, paths.montage)}
 
 
 def _input_record(facts: CaseFacts, scan: Scan | None, slice_axis: int) -> InputRecord:
@@ -176,8 +177,3 @@ def _start_anew(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from medzsad.errors import OutputError
-from medzsad.output.paths import case_paths, write_text_atomic
+from medzsad.files import write_text_atomic
+from medzsad.output.paths import case_paths
 from medzsad.output.schema import CaseRecord, LesionRecord, RunManifest, RunReport, json_text
 from medzsad.volume.records import Outcome
 
