@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medzsad.version import __version__
 
 if TYPE_CHECKING:
-    from medzsad.pipeline import detect, load_detector
+    from medzsad.run.pipeline import detect, load_detector
     from medzsad.scan.records import Scan
     from medzsad.volume.records import CaseResult, Lesion
 
@@ -19,8 +19,8 @@ _HOME = {
     "CaseResult": "medzsad.volume.records",
     "Lesion": "medzsad.volume.records",
     "Scan": "medzsad.scan.records",
-    "detect": "medzsad.pipeline",
-    "load_detector": "medzsad.pipeline",
+    "detect": "medzsad.run.pipeline",
+    "load_detector": "medzsad.run.pipeline",
 }
 
 

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from medzsad.config import RunConfig
 from medzsad.methods.load import list_weights
-from medzsad.pipeline import read_limits
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.limits import read_limits
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medzsad import batch
-from medzsad.batch import RunOrder, RunSummary, run_cases
 from medzsad.config import make_config
+from medzsad.run import batch
+from medzsad.run.batch import RunOrder, RunSummary, run_cases
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti

@@ -9,9 +9,9 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 
 import medzsad
-from medzsad.batch import RunOrder, run_cases
 from medzsad.config import make_config
 from medzsad.methods.base import Detector
+from medzsad.run.batch import RunOrder, run_cases
 from medzsad.volume.records import Outcome
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -77,7 +77,7 @@ IRREGULAR = {
 def test_irregular_series_are_refused_and_scored_when_that_is_allowed(
     folder: str, tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("medzsad.batch._load", lambda config: detector)
+    monkeypatch.setattr("medzsad.run.batch._load", lambda config: detector)
     place = DATA / "dicom" / "irregular" / folder
     refused = run_cases(RunOrder((place,), tmp_path / "refused", make_config({}))).records
     series = [record for record in refused if record.input.kind == "dicom"]

@@ -19,7 +19,7 @@ from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.pixels import PixelScores, bin_edges
 from medzsad.evaluation.protocol import RawScore, raw_score
 from medzsad.evaluation.scorer import Scorer
-from medzsad.pipeline import detect
+from medzsad.run.pipeline import detect
 
 _EDGES_FROM = 8  # volumes of which the bins of the resamples are taken
 _STRIDE = 7  # voxels of these, one in so many

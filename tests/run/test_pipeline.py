@@ -9,7 +9,7 @@ import pytest
 import medzsad
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.pipeline import detect_scan
+from medzsad.run.pipeline import detect_scan
 from medzsad.scan.records import Scan, Source
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector

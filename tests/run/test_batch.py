@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from medzsad import batch, cases
-from medzsad.batch import RunOrder, RunSummary, plan_run, run_cases
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
 from medzsad.output.case import CaseFacts
 from medzsad.output.schema import CaseRecord
+from medzsad.run import batch
+from medzsad.run import case as cases
+from medzsad.run.batch import RunOrder, RunSummary, plan_run, run_cases
 from medzsad.scan.records import Candidate, ReadLimits, Scan
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
