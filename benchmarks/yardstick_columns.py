@@ -21,7 +21,8 @@ from medzsad.methods.bayes_pfl import BayesPFL
 from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
 from medzsad.methods.load import resolve_weights
 from medzsad.methods.metadata import read_metadata
-from medzsad.run.pipeline import detect, detect_scan, load_detector
+from medzsad.run.detect import detect
+from medzsad.run.pipeline import detect_scan, load_detector
 from medzsad.scan.records import Scan, Source
 
 _STACK = 16

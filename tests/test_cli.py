@@ -10,14 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from medzsad.cli import main
-from medzsad.run import batch
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+    monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     return CliRunner()
 
 
@@ -78,7 +77,7 @@ def test_wrong_usage_ends_with_2_and_a_sentence(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str | None
 ) -> None:
     if words is not None:
-        monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+        monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     places = {"SCANS": str(scans), "OUT": str(tmp_path / "out")}
     done = CliRunner().invoke(main, [places.get(a, a) for a in arguments])
     assert done.exit_code == 2, done.output

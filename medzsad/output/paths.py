@@ -36,6 +36,11 @@ class CasePaths:
         return self.directory / "montage.png"
 
     @property
+    def error(self) -> Path:
+        """Where an unforeseen error arose, to be sent with a report."""
+        return self.directory / "error.txt"
+
+    @property
     def record(self) -> Path:
         """Everything known about the case; written last."""
         return self.directory / "case.json"
@@ -72,38 +77,15 @@ def replace_directory(partial: Path, final: Path) -> None:
         for file in sorted(partial.iterdir()):
             flush_to_disk(file)
         flush_to_disk(partial)
-        _remove(old)
+        remove(old)
         if final.is_symlink() or final.exists():
             _refuse_foreign(final)
             final.rename(old)
         partial.rename(final)
         flush_to_disk(final.parent)
-        _remove(old)
+        remove(old)
     except OSError as error:
         raise OutputError(f"{final} could not be put in place: {error.strerror}.") from error
-
-
-def clean_leftovers(out_dir: Path) -> tuple[str, ...]:
-    """Names of what a killed run had left behind in `out_dir`, now deleted.
-
-    Half-written results and old ones that were moved aside go; nothing else is touched. Only one run at a time may
-    write to `out_dir`.
-
-    Raises:
-        OutputError: The file system refuses.
-    """
-    if not out_dir.is_dir():
-        return ()
-    leftovers = sorted(path for path in out_dir.iterdir() if path.name.startswith((PARTIAL, OLD)))
-    try:
-        for path in leftovers:
-            _remove(path)
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename} is left from a run that was stopped and cannot be deleted: {error.strerror}. "
-            "Delete it by hand, or choose another output folder."
-        ) from error
-    return tuple(path.name for path in leftovers)
 
 
 def _folder_name(name: str) -> str:
@@ -124,7 +106,12 @@ def _refuse_foreign(final: Path) -> None:
         )
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Deletes a file, a link (not what it leads to) or a whole folder; nothing happens if there is none.
+
+    Raises:
+        OSError: The file system refuses.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,35 +1,26 @@
 """Many scans with one model: one outcome per case, goes on after a failure, skips what is done."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from medzsad.config import RunConfig
 from medzsad.errors import ConfigError, ExitCode
-from medzsad.inspection import package_versions
 from medzsad.methods.base import Detector
-from medzsad.output.lock import only_run
-from medzsad.output.paths import clean_leftovers
-from medzsad.output.report import write_reports
-from medzsad.output.schema import CaseRecord, RunManifest
+from medzsad.output.collect import rebuild_reports
+from medzsad.output.schema import CaseRecord, IncompleteCase
 from medzsad.progress import Observer, Silent
-from medzsad.run.case import CaseRunner, model_record
-from medzsad.run.pipeline import load_detector, settled
+from medzsad.run.executor import CaseWork, Executor, ReadAhead, with_detector
+from medzsad.run.processes import Processes
+from medzsad.run.threads import cpu_threads
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
-from medzsad.version import __version__
 from medzsad.volume.records import Outcome
-
-# From this many voxels on (float32: 256 MiB) a scan has the memory to itself: the next one is read, and this one
-# written, when nothing else is going on.
-_LARGE = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +42,58 @@ class RunOrder:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """How a run ended: its records in order, and how many of them were done before."""
+    """How a run ended.
+
+    Attributes:
+        out: Folder of the results.
+        records: Its cases in order.
+        skipped: How many of them were done before.
+        incomplete: Cases in the folder that have no usable result.
+    """
 
     out: Path
     records: tuple[CaseRecord, ...]
-    skipped: int
+    skipped: int = 0
+    incomplete: tuple[IncompleteCase, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 if a case failed, else 3 if one was refused, else 0."""
+        """1 if a case failed or is incomplete, else 3 if one was refused, else 0."""
         outcomes = {record.outcome for record in self.records}
-        if Outcome.FAILED in outcomes:
+        if Outcome.FAILED in outcomes or self.incomplete:
             return ExitCode.FAILED
         return ExitCode.REFUSED if Outcome.REFUSED in outcomes else ExitCode.OK
 
     def text(self) -> str:
-        """A few lines for the end of the run: counts, what was refused or failed and why, where the report is."""
-        counts = Counter(str(record.outcome) for record in self.records)
+        """A few lines for the end of the run: counts, refusals, failures, warnings, and where the report is."""
         lines = [f"{record.name}: {record.outcome}: {record.message}" for record in self.records if record.message]
-        total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+        lines += [f"{record.name}: warning: {warning}" for record in self.records for warning in record.warnings]
+        lines += [f"{case.name}: incomplete: {case.problem}" for case in self.incomplete]
         done = f" ({self.skipped} done before)" if self.skipped else ""
-        return "\n".join([*lines, f"{len(self.records)} cases{done}: {total}.", f"{self.out / 'report.html'}"])
+        return "\n".join([*lines, f"{counted(self.records, done)}", f"{self.out / 'report.html'}"])
 
 
-def plan_run(order: RunOrder) -> Iterator[str]:
-    """One line per case on what `run_cases` would do; nothing is scored or written."""
+def counted(records: tuple[CaseRecord, ...], remark: str = "") -> str:
+    """How many cases there are and how they ended, as a sentence."""
+    counts = Counter(str(record.outcome) for record in records)
+    total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    noun = "case" if len(records) == 1 else "cases"
+    return f"{len(records)} {noun}{remark}: {total}." if total else f"0 cases{remark}."
+
+
+def plan_run(order: RunOrder, detector: Detector | None = None) -> Iterator[str]:
+    """One line per case on what `run_cases` would do; nothing is scored or written.
+
+    Args:
+        order: What the run would be asked to do.
+        detector: One that is loaded already; by default it is loaded as the options say.
+
+    Raises:
+        ConfigError: As `run_cases`.
+    """
+    _check_places(order)
+    runner = with_detector(CaseWork(order.out, order.config, order.overwrite), detector).runner
     with _found(order) as candidates:
-        runner = _runner(order)
         for candidate in candidates:
             if candidate.code is not None:
                 yield f"refuse  {candidate.name}  {candidate.code}: {candidate.reason}"
@@ -87,62 +103,74 @@ def plan_run(order: RunOrder) -> Iterator[str]:
                 yield f"score   {candidate.name}  {candidate.label}"
 
 
-def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
-    """Scores every case and writes its files, then the reports.
+def run_cases(
+    order: RunOrder,
+    observer: Observer | None = None,
+    *,
+    detector: Detector | None = None,
+    executor: Executor | None = None,
+) -> RunSummary:
+    """Scores every case and writes its files, then the reports of all cases in the folder.
 
-    A case that is refused or fails costs no other case anything. Cases whose key (input, options, weights) is done
-    are taken over, so that a run that was interrupted goes on when it is started again. While a case is scored, the
-    next one is read and the one before it written.
+    A refused or failed case does not affect the others. Cases whose key (input, options, weights) is done are taken
+    over, so that a run that was interrupted goes on when it is started again. Several runs may write into one folder:
+    a case that another one works on is looked at again after all others, and waited for.
+
+    Args:
+        order: What to do.
+        observer: Receives the progress events.
+        detector: One that is loaded already; by default it is loaded as the options say.
+        executor: How to run the cases; by default as `workers` of the options says.
 
     Raises:
-        ConfigError: Nothing was found, a path does not exist, or an option is wrong.
+        ConfigError: Nothing was found, a path does not exist, the output folder lies among the scans, or an option is
+            wrong.
         WeightsError: The weights are missing or damaged.
         OutputError: The output folder cannot be written.
     """
+    _check_places(order)
+    workers = order.config.workers
+    executor = executor or (ReadAhead() if workers == 1 else Processes(workers))
     observer = observer or Silent()
-    runner = _runner(order)
-    with _found(order) as candidates, only_run(order.out):
-        clean_leftovers(order.out)
-        observer.started(len(candidates))
-        ended = _ended(runner, candidates, observer)
-        records = [record for record, _ in ended]
-        write_reports(order.out, _manifest(runner.config, runner.detector), records)
-    return RunSummary(order.out, tuple(records), sum(taken_over for _, taken_over in ended))
+    work = with_detector(CaseWork(order.out, order.config, order.overwrite), detector)
+    with cpu_threads(order.config.threads):
+        if executor.in_process:
+            _ = work.runner  # a run with missing weights ends before any folder is searched
+        with _found(order) as candidates:
+            observer.started(len(candidates))
+            ends = list(executor.run(work, candidates, observer))
+    records = tuple(end.record for end in ends)
+    rebuild_reports(order.out, records, check_files=False)
+    return RunSummary(order.out, records, sum(end.taken_over for end in ends))
 
 
-def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) -> list[tuple[CaseRecord, bool]]:
-    """The record of each case in order, and whether it was taken over from an earlier run.
+def report_folder(out: Path) -> RunSummary:
+    """All cases in a folder of results, after their reports were written anew.
 
-    All reading and writing is done by one thread, since the format libraries' warnings can be silenced for one only.
+    Raises:
+        ConfigError: The folder holds no manifest of a run.
+        OutputError: A report could not be written.
     """
-    ended: list[Future[tuple[CaseRecord, bool]]] = []
-
-    def told(case: Future[tuple[CaseRecord, bool]]) -> None:
-        record, _ = case.result()
-        observer.case_ended(record.name, record.outcome, record.message)
-
-    with ThreadPoolExecutor(1, "files") as files:
-        coming = files.submit(runner.prepare, candidates[0])
-        for candidate, following in zip(candidates, [*candidates[1:], None], strict=True):
-            observer.case_started(candidate.name)
-            prepared = coming.result()
-            ahead = following is not None and _is_small(candidate) and _is_small(following)
-            if following is not None and ahead:
-                coming = files.submit(runner.prepare, following)
-            scored = runner.score(prepared)
-            if ended:
-                ended[-1].result()  # no more than one result waits to be written
-            ended.append(files.submit(runner.finish, prepared, scored))
-            ended[-1].add_done_callback(told)
-            if following is not None and not ahead:
-                del prepared, scored
-                ended[-1].result()
-                coming = files.submit(runner.prepare, following)
-    return [case.result() for case in ended]
+    found = rebuild_reports(out)
+    return RunSummary(out, found.cases, incomplete=found.incomplete)
 
 
-def _is_small(candidate: Candidate) -> bool:
-    return math.prod(candidate.shape or (_LARGE,)) < _LARGE
+def _check_places(order: RunOrder) -> None:
+    """Raises ConfigError where results would be written among the scans, or scans lie among results."""
+    out = order.out.resolve()
+    for path in order.paths:
+        scans = path.resolve()
+        if out.is_relative_to(scans):
+            where = "is" if out == scans else "lies inside"
+            raise ConfigError(
+                f"The output folder {order.out} {where} {path}, which holds the scans, so results would be written "
+                "among them. Choose a folder elsewhere with -o."
+            )
+        if scans.is_relative_to(out):
+            raise ConfigError(
+                f"The scans {path} lie inside the output folder {order.out}, so results would be written around them. "
+                "Choose another folder with -o."
+            )
 
 
 @contextmanager
@@ -161,23 +189,3 @@ def _found(order: RunOrder) -> Iterator[list[Candidate]]:
             places = ", ".join(shown_name(path) for path in order.paths)
             raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
         yield candidates
-
-
-def _runner(order: RunOrder) -> CaseRunner:
-    detector = _load(order.config)
-    return CaseRunner(order.out, settled(order.config, detector), order.overwrite, detector)
-
-
-def _load(config: RunConfig) -> Detector:
-    return load_detector(config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device)
-
-
-def _manifest(config: RunConfig, detector: Detector) -> RunManifest:
-    return RunManifest(
-        medzsad_version=__version__,
-        model=model_record(detector, config.class_name),
-        device=str(next(p.device for p in detector.parameters())),
-        precision=config.precision,
-        config=config.model_dump(mode="json"),
-        versions=package_versions(),
-    )

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medzsad.config import RunConfig, result_options
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.files import file_sha256
+from medzsad.methods.base import Detector
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
@@ -41,6 +43,12 @@ def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], wei
         "weights": dict(weights),
     }
     return _json_digest(description)
+
+
+def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Detector) -> str:
+    """The key of a case under a checked configuration and a detector; see `case_key`."""
+    info = detector.info
+    return case_key(candidate, content, result_options(config), {"prompts": info.sha256, "clip": info.clip_sha256})
 
 
 def _json_digest(value: object) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from medzsad.errors import OutputError
+from medzsad.output.lock import LOCKS, clean_leftovers
 from medzsad.output.paths import (
     case_paths,
-    clean_leftovers,
     partial_paths,
     replace_directory,
 )
@@ -61,7 +61,7 @@ def test_a_kill_at_any_step_leaves_the_old_the_new_or_nothing(
     if final.exists():
         assert (final / "case.json").read_text(encoding="utf-8") in ("old", "new")
     clean_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} <= {"case"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"case", LOCKS}
     assert killed or (final / "case.json").read_text(encoding="utf-8") == "new"
 
 
@@ -82,7 +82,7 @@ def test_leftovers_go_and_everything_else_stays(tmp_path: Path) -> None:
     (tmp_path / ".medzsad-partial-report.json").touch()
     (tmp_path / ".hidden").touch()
     assert clean_leftovers(tmp_path) == (".medzsad-old-b", ".medzsad-partial-a", ".medzsad-partial-report.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", LOCKS, "c"]
     assert clean_leftovers(tmp_path / "absent") == ()
 
 

@@ -25,9 +25,9 @@ class Slow(BrightnessDetector):
         time.sleep(0.02)
         return super().predict(images, class_names, noise)
 
-batch._load = lambda config: Slow(size=32)
 print("ready", flush=True)
-batch.run_cases(batch.RunOrder((Path(sys.argv[1]),), Path(sys.argv[2]), make_config({"threshold": 0.8})))
+order = batch.RunOrder((Path(sys.argv[1]),), Path(sys.argv[2]), make_config({"threshold": 0.8}))
+batch.run_cases(order, detector=Slow(size=32))
 """
 
 
