@@ -143,7 +143,8 @@ def _sum_up(labels: NDArray[np.int32], score: NDArray[np.float32], spread: NDArr
     positions = np.zeros((count + 1, 3))
     score_sum, spread_sum = np.zeros(count + 1), np.zeros(count + 1)
     max_score = np.zeros(count + 1, dtype=np.float32)
-    # Plane by plane: coordinates of a whole volume would take several times its memory.
+    # Plane by plane: coordinates of a whole volume would take several times its memory. Of scikit-image's
+    # regionprops_table the means differ in the sixth digit (it adds up in float32), and it takes 12 times as long.
     for i, plane in enumerate(labels):
         j, k = np.nonzero(plane)
         owner = plane[j, k]

@@ -234,6 +234,56 @@ def test_verbose_tells_places_but_not_the_text_of_foreign_errors(
     assert "Secret" not in caplog.text
 
 
+@pytest.mark.parametrize("module", ["medzsad.slices.stack.plan_slices", "medzsad.volume.lesions.lps_from_ras"])
+def test_a_bug_of_ours_ends_as_failed_with_its_places_in_the_log_and_in_a_file_to_send(
+    scans: Path,
+    tmp_path: Path,
+    detector: BrightnessDetector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    module: str,
+) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError("'Scan' object of Phantom^Secret has no attribute 'voxel'")
+
+    monkeypatch.setattr(module, broken)
+    summary = run_cases(_order(scans, tmp_path / "out"), detector=detector)
+    assert summary.exit_code == ExitCode.FAILED
+    record = summary.records[0]
+    assert (record.outcome, record.code) == (Outcome.FAILED, None)
+    assert "mistake in medzsad, not in the scan. Please report it" in record.message
+    trace = (tmp_path / "out" / record.name / "error.txt").read_text(encoding="utf-8")
+    errors = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
+    assert len(errors) == 2
+    for text in (trace, errors[0]):
+        assert "AttributeError at" in text
+        assert "medzsad/run/pipeline.py:" in text
+        assert "in broken" in text
+        assert "Secret" not in text
+        assert str(tmp_path) not in text
+    assert "medzsad 0." in trace
+    assert "torch 2" in trace
+    assert "error.txt" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    assert run_cases(_order(scans, tmp_path / "out"), detector=detector).exit_code == ExitCode.OK
+    assert not (tmp_path / "out" / record.name / "error.txt").exists()
+
+
+def test_threads_are_told_by_the_manifest_and_no_part_of_the_key(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    for threads in (1, 2):
+        summary = run_cases(_order(scans, tmp_path / "out", threads=threads), detector=detector)
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+        assert (manifest["threads"], manifest["config"]["threads"]) == (threads, threads)
+    assert summary.skipped == 2
+
+
+def test_warnings_are_told_at_the_end_of_a_run(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
+    summary = run_cases(_order(scans, tmp_path / "out", window="lung", modality="MR"), detector=detector)
+    assert summary.text().count(": warning: The CT window lung was applied to modality 'MR'") == 2
+
+
 def test_a_damaged_result_is_made_anew(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
     run_cases(_order(scans, tmp_path / "out"), detector=detector)
     before = _bytes(tmp_path / "out")
