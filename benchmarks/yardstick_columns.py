@@ -16,7 +16,8 @@ from medzsad.clip.tower import Tower, build_tower
 from medzsad.config import make_config
 from medzsad.errors import ScoringError
 from medzsad.methods.detector import Detector
-from medzsad.pipeline import detect, detect_scan, load_detector
+from medzsad.run.detect import detect
+from medzsad.run.pipeline import detect_scan, load_detector
 from medzsad.scan.records import Scan, Source
 
 _STACK = 16

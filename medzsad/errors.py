@@ -45,6 +45,7 @@ class ReasonCode(StrEnum):
     VALUES_CONSTANT = "VALUES_CONSTANT"
     SIZE_LIMIT = "SIZE_LIMIT"
     ARCHIVE_UNSAFE = "ARCHIVE_UNSAFE"
+    NOTHING_SCORED = "NOTHING_SCORED"
 
 
 class MedzsadError(Exception):

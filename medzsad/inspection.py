@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from medzsad.config import RunConfig
-from medzsad.pipeline import read_limits
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.limits import read_limits
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
 from medzsad.weights.manifest import list_releases

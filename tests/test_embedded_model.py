@@ -9,7 +9,7 @@ import medzsad
 from medzsad.config import make_config
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.pipeline import detect_scan
+from medzsad.run.pipeline import detect_scan
 from medzsad.slices.stack import stack_slices
 from medzsad.volume.records import Outcome
 from tests.phantoms import phantom_scan

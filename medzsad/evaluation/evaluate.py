@@ -25,7 +25,7 @@ from medzsad.evaluation.volumes import SetScores, score_volumes
 from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.schema import ModelRecord, plain_value
-from medzsad.pipeline import load_detector
+from medzsad.run.pipeline import load_detector
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzsad.cases import model_record
 from medzsad.config import Precision, ResizeRule
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.run.case import model_record
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medzsad.config import RunConfig, result_options
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.files import file_sha256
+from medzsad.methods.detector import Detector
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
@@ -42,14 +45,19 @@ def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], wei
     return _json_digest(description)
 
 
+def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Detector) -> str:
+    """The key of a case under a checked configuration and a detector; see `case_key`."""
+    card = detector.card
+    return case_key(candidate, content, result_options(config), {"prompts": card.sha256, "clip": card.clip_sha256})
+
+
 def _json_digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise RefusedError(
             ReasonCode.FILE_UNREADABLE,

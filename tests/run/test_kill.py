@@ -16,7 +16,7 @@ from tests.phantoms import phantom_scan, write_nifti
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from medzsad import batch
+from medzsad.run import batch
 from medzsad.config import make_config
 from tests.detectors import BrightnessDetector
 
@@ -25,14 +25,14 @@ class Slow(BrightnessDetector):
         time.sleep(0.02)
         return super().predict(images, class_names, noise)
 
-batch._load = lambda config: Slow(size=32)
 print("ready", flush=True)
-batch.run_cases(batch.RunOrder((Path(sys.argv[1]),), Path(sys.argv[2]), make_config({"threshold": 0.8})))
+order = batch.RunOrder((Path(sys.argv[1]),), Path(sys.argv[2]), make_config({"threshold": 0.8}))
+batch.run_cases(order, detector=Slow(size=32))
 """
 
 
 def _start(scans: Path, out: Path) -> subprocess.Popen[str]:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(scans), str(out)], env=environment, stdout=subprocess.PIPE, text=True

@@ -3,22 +3,17 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from medzsad.config import RunConfig, make_config
-from medzsad.errors import ConfigError, RefusedError
+from medzsad.config import RunConfig
+from medzsad.errors import ReasonCode, RefusedError
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.scan.archive import temporary_unpack_dir
-from medzsad.scan.discover import discover
-from medzsad.scan.names import shown_name
-from medzsad.scan.reader import checked_scan, read_scan
-from medzsad.scan.records import ReadLimits, Scan
+from medzsad.scan.records import Scan
 from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
 from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
-from medzsad.slices.stack import SliceStack, stack_slices
+from medzsad.slices.stack import MIN_TISSUE_FRACTION, SliceStack, stack_slices
 from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
 from medzsad.volume.lesions import find_lesions
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
@@ -50,69 +45,6 @@ def load_detector(
     return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=resolve_device(device))
 
 
-def read_limits(config: RunConfig) -> ReadLimits:
-    """What reading may cost and tolerate under `config`."""
-    return ReadLimits(
-        max_voxels=config.max_voxels,
-        max_archive_bytes=config.max_archive_bytes,
-        min_slices=config.min_slices,
-        allow_irregular=config.allow_irregular,
-    )
-
-
-def detect(scan: Scan | Path | str, *, detector: Detector | None = None, **options: Any) -> CaseResult:
-    """The result for one scan: score and mask in its own grid, and the lesions.
-
-    Args:
-        scan: A Scan in memory, or the path of one series (a folder or archive) or one file.
-        detector: From `load_detector`; loaded from the options if left out.
-        **options: Keys of `medzsad.config.RunConfig`, the same as the flags of `medzsad run`.
-
-    Raises:
-        ConfigError: An option is unknown or out of range, or the path holds more than one series.
-        RefusedError: The scan cannot be scored rightly; its `code` says why.
-        WeightsError: The weights are missing or damaged.
-
-    Example:
-        >>> result = medzsad.detect("examples/scans/head_with_lesion")  # doctest: +SKIP
-        >>> [lesion.centroid_lps_mm for lesion in result.lesions]  # doctest: +SKIP
-    """
-    config = make_config(options)
-    _check_options(options, detector is not None)
-    if detector is None:
-        detector = load_detector(
-            config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
-        )
-    if isinstance(scan, Scan):
-        return detect_scan(checked_scan(scan, scan.name), detector, config)
-    with temporary_unpack_dir() as unpack_dir:
-        return detect_scan(_only_scan(Path(scan), config, unpack_dir), detector, config)
-
-
-def _check_options(options: dict[str, Any], has_detector: bool) -> None:
-    if options.get("all_frames"):
-        raise ConfigError("detect() scores one scan; choose a frame with frame=..., or use `medzsad run --all-frames`.")
-    unused = sorted({"weights", "clip_weights", "samples", "device"} & set(options))
-    if has_detector and unused:
-        raise ConfigError(
-            f"The detector is given, so {', '.join(unused)} would do nothing; give them to load_detector."
-        )
-
-
-def _only_scan(path: Path, config: RunConfig, unpack_dir: Path) -> Scan:
-    limits = read_limits(config)
-    found = discover([path], limits=limits, series=config.series, frame=config.frame, unpack_dir=unpack_dir)
-    if len(found) != 1:
-        names = ", ".join(candidate.name for candidate in found) or "none"
-        raise ConfigError(
-            f"{shown_name(path)} holds {len(found)} series or files ({names}). Name one with series=..., "
-            "or use `medzsad run`."
-        )
-    if found[0].code is not None:
-        raise RefusedError(found[0].code, found[0].reason)
-    return read_scan(found[0], limits)
-
-
 def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult:
     """The result for a scan in memory under a checked configuration."""
     if config.modality is not None:
@@ -124,6 +56,8 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         config.threshold, detector.card.threshold, detector.card.threshold_provenance
     )
     stack = _stack(scan, detector, config)
+    if not stack.tissue.any():
+        raise RefusedError(ReasonCode.NOTHING_SCORED, _nothing_scored(scan, stack))
     scores = _scores(stack, detector, config)
     score = stack.restore(smooth(stack, scores.score, config.smooth_mm))
     np.clip(score, 0.0, 1.0, out=score)
@@ -151,7 +85,8 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         threshold=threshold,
         threshold_provenance=provenance,
         window=stack.window.record(),
-        notes=scan.notes + _remarks(scan, stack, scores),
+        notes=scan.notes + _notes(stack, scores),
+        warnings=_warnings(scan, stack, config),
     )
 
 
@@ -197,28 +132,52 @@ def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, .
     return tuple(sorted(entries, key=lambda entry: entry.index))
 
 
-def _remarks(scan: Scan, stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
-    remarks = []
+def _nothing_scored(scan: Scan, stack: SliceStack) -> str:
+    low, high = float(scan.voxels.min()), float(scan.voxels.max())
+    found = f"No slice of {scan.name} could be scored: "
+    if scan.missing_slices and len(scan.missing_slices) == len(stack):
+        return f"{found}no slice was acquired. Check the series."
+    level = stack.window.tissue_level
+    if scan.modality == "CT" and high <= level:
+        return (
+            f"{found}its values lie between {low:.0f} and {high:.0f} HU, and tissue is expected above {level:.0f} HU. "
+            "They are probably no Hounsfield units: check the rescale intercept, or score the values as they are with "
+            "--window percentiles."
+        )
+    return (
+        f"{found}less than {MIN_TISSUE_FRACTION:.1%} of each lies above {level:.4g}, the value from which on it counts "
+        f"as tissue (values: {low:.4g} to {high:.4g}). Check the scan, and its modality with --modality."
+    )
+
+
+def _notes(stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
+    between = int((stack.tissue & ~scores.scored).sum())
+    if not between:
+        return ()
+    return (
+        f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
+        "neighbors.",
+    )
+
+
+def _warnings(scan: Scan, stack: SliceStack, config: RunConfig) -> tuple[str, ...]:
+    """What may make the scores meaningless, and what to do about it."""
+    found = []
     if looks_like_hounsfield(scan):
-        remarks.append(
+        found.append(
             "The values look like Hounsfield units but the file names no modality; percentiles were used. "
             "Give --modality CT for a CT window."
         )
     if stack.window.name in CT_WINDOWS and scan.modality != "CT":
-        remarks.append(
+        found.append(
             f"The CT window {stack.window.name} was applied to modality '{scan.modality or 'unknown'}', whose values "
-            "are not Hounsfield units."
+            "are not Hounsfield units. Leave --window out, or give --modality CT if it is a CT."
         )
     if scan.modality == "CT" and float(scan.voxels.min()) > -200.0:
-        remarks.append(
-            f"A CT without any value below -200 HU (smallest {scan.voxels.min():.0f}) may lack its rescale intercept."
+        found.append(
+            f"A CT without any value below -200 HU (smallest {scan.voxels.min():.0f}) may lack its rescale intercept. "
+            "Check that air is near -1000."
         )
-    if not stack.tissue.any():
-        remarks.append("No slice holds tissue under the chosen window; nothing was scored.")
-    between = int((stack.tissue & ~scores.scored).sum())
-    if between:
-        remarks.append(
-            f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
-            "neighbours."
-        )
-    return tuple(remarks)
+    if not scan.has_physical_space and (config.min_volume_mm3 or config.smooth_mm):
+        found.append("The scan has no measured pixel size, so --min-volume-mm3 and --smooth-mm counted its pixels.")
+    return tuple(found)

@@ -1,5 +1,6 @@
 """One scan to one result, with a detector whose score is brightness: geometry and bookkeeping without a network."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,7 @@ import pytest
 import medzsad
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.pipeline import detect_scan
+from medzsad.run.pipeline import detect_scan
 from medzsad.scan.records import Scan, Source
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector
@@ -196,6 +197,40 @@ def test_a_modality_given_by_the_user_counts_everywhere_and_is_noted() -> None:
     assert any("given by the user" in note for note in result.notes)
 
 
-def test_a_ct_window_on_another_modality_is_remarked() -> None:
+def test_a_ct_window_on_another_modality_is_a_warning() -> None:
     result = medzsad.detect(phantom_scan().scan, detector=BrightnessDetector(), window="lung")
-    assert any("not Hounsfield units" in note for note in result.notes)
+    assert ["not Hounsfield units" in warning for warning in result.warnings] == [True]
+
+
+def test_a_ct_without_air_is_a_warning_and_one_with_air_is_not() -> None:
+    scan = phantom_scan(modality="CT").scan
+    without_air = replace(scan, voxels=np.maximum(scan.voxels, -100.0))
+    with_air = replace(scan, voxels=np.where(scan.voxels > scan.voxels.min(), scan.voxels, np.float32(-1000.0)))
+    warned = medzsad.detect(without_air, detector=BrightnessDetector()).warnings
+    assert ["rescale intercept" in one for one in warned] == [True]
+    assert medzsad.detect(with_air, detector=BrightnessDetector()).warnings == ()
+
+
+def test_a_scan_of_which_nothing_was_scored_is_refused_and_never_healthy() -> None:
+    scan = phantom_scan(modality="CT").scan
+    # Stored values of an anonymized CT, 0 to 254, after an intercept that was not theirs: all of it is "air".
+    low = scan.voxels.min()
+    shifted = (scan.voxels - low) / (scan.voxels.max() - low) * np.float32(254.0) - np.float32(1024.0)
+    wrong = replace(scan, voxels=shifted)
+    with pytest.raises(RefusedError, match="between -1024 and -770 HU") as caught:
+        medzsad.detect(wrong, detector=BrightnessDetector())
+    assert caught.value.code == "NOTHING_SCORED"
+    assert "--window percentiles" in str(caught.value)
+    for window in ("percentiles", "-1024,-770"):
+        # What the message advises works.
+        result = medzsad.detect(wrong, detector=BrightnessDetector(), window=window)
+        assert sum(one.scored for one in result.slices) > 0
+
+
+def test_a_picture_has_pixels_and_nothing_in_millimeters() -> None:
+    scan = replace(phantom_scan().scan, has_physical_space=False)
+    result = medzsad.detect(scan, detector=BrightnessDetector(), window="0,1000", threshold=0.75, min_volume_mm3=2)
+    lesion = result.lesions[0]
+    assert (lesion.volume_mm3, lesion.centroid_lps_mm, lesion.centroid_ras_mm) == (None, None, None)
+    assert lesion.voxel_count >= 2
+    assert any("counted its pixels" in warning for warning in result.warnings)
