@@ -62,6 +62,11 @@ class RunConfig(BaseModel):
         precision: Arithmetic of the model; float32 is the reference, auto takes bfloat16 where the device multiplies
             it in hardware.
         batch_size: Slices scored at once; does not change the results. None takes what fits into memory.
+        threads: Processor threads of the model in each process; another number changes scores by rounding (up to
+            about 2e-7). None takes OMP_NUM_THREADS or all cores, and a share of them while other runs are going.
+        workers: Processes that score cases side by side, each with its share of the cores and its own model in memory.
+        with_uids: Write the SOPInstanceUIDs of the slices that a lesion touches into the reports; they lead back to
+            the patient where the archive of the hospital is at hand.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,10 +95,15 @@ class RunConfig(BaseModel):
     device: str = "auto"
     precision: PrecisionChoice = "auto"
     batch_size: int | None = Field(default=None, ge=1, le=4096)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    workers: int = Field(default=1, ge=1, le=64)
+    with_uids: bool = False
 
 
-# These choose cases, limits or speed; none of them changes what a case's files hold.
-_NOT_IN_KEY = frozenset({"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size"})
+# These choose cases, limits or speed; none of them changes what a case's files hold beyond rounding.
+_NOT_IN_KEY = frozenset(
+    {"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size", "threads", "workers"}
+)
 
 
 def result_options(config: RunConfig) -> dict[str, Any]:

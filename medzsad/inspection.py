@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from medzsad.config import RunConfig
-from medzsad.methods.load import list_weights
-from medzsad.pipeline import read_limits
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.limits import read_limits
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
+from medzsad.weights.manifest import list_releases
 
 _PACKAGES = (
     "torch",
@@ -110,14 +110,14 @@ def inspection_json(candidates: Sequence[Candidate]) -> str:
 
 def weights_json() -> str:
     """The known weights as a JSON list."""
-    return json.dumps([entry.record() for entry in list_weights()], indent=2)
+    return json.dumps([entry.record() for entry in list_releases()], indent=2)
 
 
 def weights_text() -> str:
     """The known weights for reading: name, whether they are installed, licence and what they are."""
     return "\n".join(
-        f"{entry.name}  [{entry.status}]\n    {entry.description}\n    Licence: {entry.licence}"
-        for entry in list_weights()
+        f"{entry.name}  [{entry.status}]\n    {entry.description}\n    Licence: {entry.license}"
+        for entry in list_releases()
     )
 
 
@@ -139,7 +139,7 @@ def environment() -> dict[str, Any]:
         "versions": package_versions(),
         "devices": {"cpu_threads": torch.get_num_threads(), "cuda": cuda},
         "transfer_syntaxes": {name: bool(get_decoder(UID(uid)).is_available) for name, uid in _SYNTAXES.items()},
-        "weights": [entry.record() for entry in list_weights()],
+        "weights": [entry.record() for entry in list_releases()],
     }
 
 

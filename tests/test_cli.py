@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from medzsad import batch
 from medzsad.cli import main
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
@@ -17,7 +16,7 @@ from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+    monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     return CliRunner()
 
 
@@ -78,7 +77,7 @@ def test_wrong_usage_ends_with_2_and_a_sentence(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str | None
 ) -> None:
     if words is not None:
-        monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+        monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     places = {"SCANS": str(scans), "OUT": str(tmp_path / "out")}
     done = CliRunner().invoke(main, [places.get(a, a) for a in arguments])
     assert done.exit_code == 2, done.output

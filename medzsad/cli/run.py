@@ -62,6 +62,11 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="auto: bfloat16 where the device multiplies it in hardware.  [auto]",
             ),
             click.option("--batch-size", type=int, help="Slices scored at once; changes no result.  [by memory]"),
+            click.option("--threads", type=int, help="Processor threads of the model.  [all, fewer beside other runs]"),
+            click.option("--workers", type=int, help="Processes that score cases side by side.  [1]"),
+            click.option(
+                "--with-uids", is_flag=True, default=None, help="Write SOPInstanceUIDs of lesions into the reports."
+            ),
         ]
     ):
         command = option(command)
@@ -103,8 +108,8 @@ def run(
     """
     with reported_errors(quiet, verbose):
         options = _config(config, flags)
-        from medzsad.batch import RunOrder, plan_run, run_cases
         from medzsad.progress import console_observer
+        from medzsad.run.batch import RunOrder, plan_run, run_cases
 
         order = RunOrder(paths=scans, out=out, config=options, overwrite=overwrite)
         if dry_run:

@@ -19,13 +19,13 @@ from medzsad.evaluation.score_cache import KeptScores
 from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
 from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
 from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
+from medzsad.files import write_bytes_atomic
 from medzsad.inspection import package_versions
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
-from medzsad.output.paths import write_bytes_atomic
 from medzsad.output.schema import ModelRecord, plain_value
-from medzsad.pipeline import load_detector
 from medzsad.progress import Observer, Silent
+from medzsad.run.pipeline import load_detector
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
 
@@ -145,7 +145,7 @@ def _scored(
 ) -> ScoredSet:
     scorer = BenchmarkScorer(detector, data.word, config.seed, config.precision, config.batch_size)
     name = data.options.called
-    observer.note(f"{name}: scoring with {detector.info.name}")
+    observer.note(f"{name}: scoring with {detector.card.name}")
     kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
     if data.pictures is not None:
         score_pictures(data.pictures, scorer, protocol, kept, observer)

@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzsad.cases import model_record
 from medzsad.config import Precision, ResizeRule
 from medzsad.datasets.pictures import UNREADABLE, decode_image, strict_pillow
 from medzsad.datasets.records import DataSet, Record, relative_name
 from medzsad.errors import ConfigError
 from medzsad.evaluation.protocol import Protocol, model_input, raw_score
 from medzsad.evaluation.score_cache import KeptScores
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.progress import Observer
+from medzsad.run.case import model_record
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 
@@ -52,16 +52,16 @@ class BenchmarkScorer:
     @property
     def trained_on(self) -> str:
         """What the weights say of their training data."""
-        return str(getattr(self.detector.info, "trained_on", ""))
+        return self.detector.card.trained_on
 
     @property
     def device(self) -> torch.device:
         """Where the detector runs."""
-        return next(parameter.device for parameter in self.detector.parameters())
+        return self.detector.device
 
     def called(self, class_name: str) -> str:
         """The word for a class in the prompts."""
-        return self.word or class_name or self.detector.info.class_name
+        return self.word or class_name or self.detector.card.class_name
 
     def score(self, images: Sequence[Tensor], class_names: Sequence[str]) -> list[tuple[NDArray[np.float32], float]]:
         """Map (side, side) and image probability of each normalized image (3, side, side).

@@ -24,8 +24,8 @@ from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_metrics,
 from medzsad.metrics.metric import Metric
 from medzsad.metrics.pixels import PixelScores, bin_edges
 from medzsad.metrics.ranking import curve_points
-from medzsad.pipeline import detect
 from medzsad.progress import Observer
+from medzsad.run.detect import detect
 
 _EDGES_FROM = 8  # volumes of which the bins of the resamples are taken
 _STRIDE = 7  # voxels of these, one in so many
@@ -60,7 +60,7 @@ def score_volumes(
     for number, record in enumerate(records):
         name = relative_name(root, record.image)
         if kept.find(name, record.image) is None:
-            options = {"class_name": scorer.word or None, "modality": modality, "frame": record.frame}
+            options: dict[str, Any] = {"class_name": scorer.word or None, "modality": modality, "frame": record.frame}
             try:
                 result = detect(
                     record.image,

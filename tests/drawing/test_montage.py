@@ -96,6 +96,7 @@ def _picture_result(color: bool) -> CaseResult:
         "PICTURE",
         2,
         Source("picture"),
+        has_physical_space=False,
     )
     mask = np.zeros((60, 45, 1), dtype=np.uint8)
     return CaseResult(scan.name, Outcome.NO_LESION, scan=scan, score=mask.astype(np.float32), mask=mask)
