@@ -100,7 +100,8 @@ def _slices(
         heat = heat_picture(picture, oriented_slice(score, index, view)[part], result.threshold)
         outlined = _marked(outlined_picture(picture, owners > 0), owners)
         caption = slice_caption(scan, view.slice_axis, index, float(peak[index]))
-        pixel_mm = owners.shape[1] * view.pixel_mm[1] / size[0] if scan.has_physical_space else None
+        measured = scan.has_physical_space and scan.source.kind != "picture"
+        pixel_mm = owners.shape[1] * view.pixel_mm[1] / size[0] if measured else None
         shown.append(ShownSlice(caption, (picture, heat, outlined), pixel_mm))
     return shown
 
