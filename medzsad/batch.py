@@ -10,17 +10,18 @@ from pathlib import Path
 
 from medzsad.cases import CaseRunner, model_record
 from medzsad.config import RunConfig
+from medzsad.environment import package_versions
 from medzsad.errors import ConfigError, ExitCode
-from medzsad.inspection import package_versions
 from medzsad.methods.base import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.paths import clean_leftovers
 from medzsad.output.report import write_reports
 from medzsad.output.schema import CaseRecord, RunManifest
-from medzsad.pipeline import load_detector, read_limits, settled
+from medzsad.pipeline import load_detector, settled
 from medzsad.progress import Observer, Silent
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__

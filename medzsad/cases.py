@@ -10,8 +10,9 @@ from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
 from medzsad.methods.base import Detector
 from medzsad.output.case import CaseFacts, case_record, read_case, write_case
 from medzsad.output.schema import CaseRecord, ModelRecord
-from medzsad.pipeline import detect_scan, read_limits
+from medzsad.pipeline import detect_scan
 from medzsad.resume import case_key, content_digest
+from medzsad.scan.limits import read_limits
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, Scan
 from medzsad.volume.records import CaseResult, Outcome

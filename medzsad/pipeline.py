@@ -15,9 +15,10 @@ from medzsad.methods.load import load_detector as _load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
+from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
 from medzsad.scan.reader import checked_scan, read_scan
-from medzsad.scan.records import ReadLimits, Scan
+from medzsad.scan.records import Scan
 from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
 from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
 from medzsad.slices.stack import SliceStack, stack_slices
@@ -49,16 +50,6 @@ def load_detector(
         ConfigError: The device is unknown.
     """
     return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=resolve_device(device))
-
-
-def read_limits(config: RunConfig) -> ReadLimits:
-    """What reading may cost and tolerate under `config`."""
-    return ReadLimits(
-        max_voxels=config.max_voxels,
-        max_archive_bytes=config.max_archive_bytes,
-        min_slices=config.min_slices,
-        allow_irregular=config.allow_irregular,
-    )
 
 
 def detect(scan: Scan | Path | str, *, detector: Detector | None = None, **options: Any) -> CaseResult:
