@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _OPTIONS = ("series", "frame", "all_frames", "allow_irregular", "min_slices", "max_voxels", "max_archive_bytes")
 
 
-@click.command(cls=ConfiguredCommand, model="medzsad.config:RunConfig", only=_OPTIONS)
+@click.command(cls=ConfiguredCommand, models=["medzsad.config:RunConfig"], only=_OPTIONS)
 @click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def inspect(scans: tuple[Path, ...], as_json: bool, **flags: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,26 +14,31 @@ if TYPE_CHECKING:
 
 
 class ConfiguredCommand(click.Command):
-    """A command whose options are, beside its own, the fields of a pydantic model.
+    """A command whose options are, beside its own, the fields of pydantic models.
 
-    The model is imported when the options are first needed, so that `medzsad --help` does not wait for pydantic. An
+    The models are imported when the options are first needed, so that `medzsad --help` does not wait for pydantic. An
     option that is not given is None, or () where it can be given several times; `given` leaves those out.
 
     Args:
-        model: "module:Class".
+        models: "module:Class" of each.
         only: The fields that become options; None takes all.
         without: Fields that do not.
     """
 
     def __init__(
-        self, *args: Any, model: str, only: Sequence[str] | None = None, without: Sequence[str] = (), **kwargs: Any
+        self,
+        *args: Any,
+        models: Sequence[str],
+        only: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._model, self._only, self._without = model, only, without
+        self._models, self._only, self._without = models, only, without
         self._options: list[click.Parameter] | None = None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own parameters, one option per field of the model, and --help."""
+        """The command's own parameters, one option per field of the models, and --help."""
         if self._options is None:
             self._options = list(self._made_options())
         own = super().get_params(ctx)
@@ -40,11 +46,11 @@ class ConfiguredCommand(click.Command):
         return [*(p for p in own if p is not help_option), *self._options, *(p for p in own if p is help_option)]
 
     def _made_options(self) -> Iterator[click.Option]:
-        module, _, name = self._model.partition(":")
-        model: type[BaseModel] = getattr(import_module(module), name)
-        for key, field in model.model_fields.items():
-            if key not in self._without and (self._only is None or key in self._only):
-                yield option_of(key, field)
+        for module, _, name in (model.partition(":") for model in self._models):
+            model: type[BaseModel] = getattr(import_module(module), name)
+            for key, field in model.model_fields.items():
+                if key not in self._without and (self._only is None or key in self._only):
+                    yield option_of(key, field)
 
 
 def option_of(key: str, field: "FieldInfo") -> click.Option:
@@ -82,6 +88,8 @@ def _type_of(kind: Any) -> Any:
         return click.Choice(get_args(kind))
     if get_origin(kind) is tuple:
         return numbers if _bare(get_args(kind)[0]) is int else str
+    if kind is Path:
+        return click.Path(path_type=Path)
     return kind if kind in (int, float) else str
 
 
