@@ -5,7 +5,7 @@ map at full size before the mean. It is the yardstick of `throughput.py` and the
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import open_clip
@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, softplus
 
 from medzsad.clip.text import token_ids
-from medzsad.methods.noise import Noise
 
 _HEADS_OF_REFINEMENT = 4
 
@@ -24,7 +23,7 @@ class LiteralBayesPFL:
 
     Args:
         clip: Tower whose weights are used; none of its code is run.
-        prompts: State dict of `medzsad.methods.bayes_pfl.BayesPFL`.
+        prompts: State dict of `medzsad.methods.bayes_pfl.model.BayesPFL`.
         layers: Vision blocks that are read, counted from 1.
         stage: Training stage whose image head is used.
 
@@ -43,18 +42,18 @@ class LiteralBayesPFL:
         self.seconds = dict.fromkeys(("vision", "text", "head", "maps"), 0.0)
 
     @torch.inference_mode()
-    def score(self, image: Tensor, class_name: str, noise: Noise) -> tuple[Tensor, Tensor]:
+    def score(self, image: Tensor, class_name: str, noise: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Map (H, W) and image score of one image (3, H, W).
 
         Args:
             image: CLIP-normalized.
             class_name: As it stands in the prompt.
-            noise: Draws for this image; `context` is (1, R, D).
+            noise: Draws for this image: "context" (1, R, D), "normal" and "abnormal" (R, D).
         """
         with self._timed("vision", image):
             cls, patches = self._vision(image)
         with self._timed("text", image):
-            text = self._text(cls, class_name, noise.to(image))
+            text = self._text(cls, class_name, {name: draw.to(image) for name, draw in noise.items()})
         with self._timed("head", image):
             logits = [self._pixel_logits(layer, tokens, text) for layer, tokens in enumerate(patches)]
             score = self._image_score(cls, patches, text)
@@ -106,13 +105,13 @@ class LiteralBayesPFL:
     def _linear(self, x: Tensor, weight: str, bias: str) -> Tensor:
         return x @ self.clip[weight].T + self.clip[bias]
 
-    def _text(self, cls: Tensor, class_name: str, noise: Noise) -> Tensor:
+    def _text(self, cls: Tensor, class_name: str, noise: Mapping[str, Tensor]) -> Tensor:
         """(2, S, D) unit text features, normal before abnormal; sample by sample, each polarity on its own."""
         polarities: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for sample in range(noise.context.shape[1]):
-            context = self._flow("context_flow", cls, noise.context[0, sample])
+        for sample in range(noise["context"].shape[1]):
+            context = self._flow("context_flow", cls, noise["context"][0, sample])
             for polarity, name in enumerate(("normal", "abnormal")):
-                shift = self._flow(f"{name}_flow", None, getattr(noise, name)[sample])
+                shift = self._flow(f"{name}_flow", None, noise[name][sample])
                 words = self.prompts["prompt_context"] + context
                 states = self.prompts[f"prompt_{name}"] + shift
                 polarities[polarity].append(self._encoded(torch.cat((words, states), dim=1), class_name))

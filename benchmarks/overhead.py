@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.make_scans import head
 from medzsad import batch, pipeline
-from medzsad.batch import RunOrder, run_cases
 from medzsad.config import make_config
+from medzsad.run.batch import RunOrder, run_cases
 from medzsad.scoring.engine import ScoreVolume
 from tests.phantoms import write_dicom_series, write_nifti
 

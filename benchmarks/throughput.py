@@ -23,17 +23,18 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from medzsad.clip.load import build_tower
 from medzsad.clip.spec import TowerSpec
+from medzsad.clip.tower import Tower, build_tower
 from medzsad.clip.vision import image_features
 from medzsad.config import Precision
-from medzsad.methods.base import WeightsInfo
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
-from medzsad.methods.load import load_detector
+from medzsad.methods.bayes_pfl.method import METHOD
+from medzsad.methods.bayes_pfl.model import BayesPFL
+from medzsad.methods.detector import Detector
 from medzsad.methods.maps import score_maps
 from medzsad.methods.noise import SharedNoise
 from medzsad.scoring.device import autocast
+from medzsad.weights.card import WeightsCard
+from medzsad.weights.load import load_detector
 
 NAME = "brain"
 _SAMPLES = 10
@@ -66,26 +67,30 @@ class Row:
     roofline: float | None
 
 
-def make_detector(model: str, device: torch.device) -> BayesPFLDetector:
+def make_detector(model: str, device: torch.device) -> Detector:
     """A detector of the published sizes with random weights, or with those of a weights file."""
     if model != "ViT-L-14-336":
         found = load_detector(model, device=device)
-        if not isinstance(found, BayesPFLDetector):
+        if not isinstance(found.model, BayesPFL):
             raise click.UsageError(f"{model} is not of Bayes-PFL.")
         return found
     torch.manual_seed(0)
     spec = TowerSpec(image_size=518, layers=(6, 12, 18, 24))
     clip = build_tower(open_clip.get_model_config(model), spec).eval().requires_grad_(False)
     prompts = BayesPFL(width=768, vision_width=1024, hidden=512).eval().requires_grad_(False)
-    info = WeightsInfo("random", "bayes_pfl", 2, "", model, "", None, "", "", "", NAME, _SAMPLES, "")
-    return BayesPFLDetector(clip, prompts, spec, info).to(device)
+    card = WeightsCard(name="random", spec=spec, clip_name=model, class_name=NAME, samples=_SAMPLES)
+    return Detector(Tower(clip, spec), prompts, METHOD, card).to(device)
 
 
-def literal_of(detector: BayesPFLDetector) -> LiteralBayesPFL | None:
+def _draws(detector: Detector, images: int) -> dict[str, Tensor]:
+    return SharedNoise(0).draw(images, detector.model.draw_shapes(detector.card.samples), BayesPFL.shared_draws)
+
+
+def literal_of(detector: Detector) -> LiteralBayesPFL | None:
     """The literal program with the detector's weights; None for the hybrid tower, which no paper describes."""
     if not isinstance(detector.clip.visual, open_clip.transformer.VisionTransformer):
         return None
-    return LiteralBayesPFL(detector.clip, detector.prompts.state_dict(), detector.spec.layers, detector.info.stage)
+    return LiteralBayesPFL(detector.clip, detector.model.state_dict(), detector.spec.layers, detector.options.stage)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -106,7 +111,7 @@ def matrix_rate(device: torch.device, precision: Precision) -> float:
     return 2 * side**3 / best
 
 
-def operations(detector: BayesPFLDetector, image: Tensor) -> float:
+def operations(detector: Detector, image: Tensor) -> float:
     """Counted operations of all matrix products for one image."""
     # The counter sees into neither inference mode nor fused attention.
     plain = type(detector).predict.__wrapped__  # type: ignore[attr-defined]
@@ -116,25 +121,25 @@ def operations(detector: BayesPFLDetector, image: Tensor) -> float:
 
 
 @torch.inference_mode()
-def staged(detector: BayesPFLDetector, images: Tensor, precision: Precision) -> dict[str, float]:
-    """Seconds per image of each stage of `BayesPFLDetector.predict`."""
-    device, count, prompts = images.device, len(images), detector.prompts
+def staged(detector: Detector, images: Tensor, precision: Precision) -> dict[str, float]:
+    """Seconds per image of each stage of `Detector.predict`."""
+    device, count, prompts = images.device, len(images), detector.model
     found: dict[str, object] = {}
-    draws = SharedNoise(0).draw(count, detector.info.samples, prompts.sizes["width"])
+    draws = _draws(detector, count)
     side = detector.spec.image_size
 
     def vision() -> None:
         found["features"] = image_features(detector.clip, detector.spec, images)
 
     def text() -> None:
-        found["text"] = prompts.text_embeddings(detector.clip, found["features"], [NAME] * count, draws)  # type: ignore[arg-type]
+        found["text"] = prompts.text_embeddings(detector.tower, found["features"], [NAME] * count, draws)  # type: ignore[arg-type]
 
     def head() -> None:
         found["logits"] = prompts.pixel_logits(found["features"], found["text"])  # type: ignore[arg-type]
-        prompts.image_logits(found["features"], found["text"], detector.info.stage)  # type: ignore[arg-type]
+        prompts.image_logits(found["features"], found["text"], detector.options.stage)  # type: ignore[arg-type]
 
     def maps() -> None:
-        score_maps(found["logits"], found["features"].grid, (side, side), detector.info.samples)  # type: ignore[arg-type, attr-defined]
+        score_maps(found["logits"], found["features"].grid, (side, side), detector.card.samples)  # type: ignore[arg-type, attr-defined]
 
     with autocast(device, precision):
         return {
@@ -143,14 +148,12 @@ def staged(detector: BayesPFLDetector, images: Tensor, precision: Precision) -> 
         }
 
 
-def score_once(detector: BayesPFLDetector, images: Tensor, program: str) -> None:
+def score_once(detector: Detector, images: Tensor, program: str) -> None:
     """The images scored by a program: "literal", "float32" or "bfloat16"."""
     if program == "literal":
         literal = literal_of(detector)
         if literal is not None:
-            literal.score(
-                images[0], NAME, SharedNoise(0).draw(1, detector.info.samples, detector.prompts.sizes["width"])
-            )
+            literal.score(images[0], NAME, _draws(detector, 1))
         return
     with autocast(images.device, program):  # type: ignore[arg-type]
         detector.predict(images, [NAME] * len(images), SharedNoise(0))
@@ -174,7 +177,7 @@ def peak_gb(model: str, device: str, batch: int, program: str) -> float:
     return float(json.loads(done.stdout)["peak_gb"])
 
 
-def _alone(detector: BayesPFLDetector, images: Tensor, program: str) -> float:
+def _alone(detector: Detector, images: Tensor, program: str) -> float:
     """Peak GB from here on, weights included; where the system cannot forget the peak of building, that counts too."""
     if images.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(images.device)
@@ -209,7 +212,7 @@ def measure(model: str, device: torch.device, batch: int, rounds: int) -> list[R
                 stages[program].append(staged(detector, images, program))  # type: ignore[arg-type]
         if number and literal:
             literal.seconds = dict.fromkeys(STAGES, 0.0)
-            noise = SharedNoise(0).draw(1, detector.info.samples, detector.prompts.sizes["width"])
+            noise = _draws(detector, 1)
             literal.score(images[0], NAME, noise)
             stages["literal"].append(literal.seconds)
     counted = operations(detector, images[:1])

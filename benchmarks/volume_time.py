@@ -13,7 +13,7 @@ import torch
 from medzsad.clip.vision import image_features
 from medzsad.config import make_config
 from medzsad.generator.images import generate
-from medzsad.pipeline import detect_scan, load_detector
+from medzsad.run.pipeline import detect_scan, load_detector
 from medzsad.scan.records import Scan, Source
 
 _SHAPE = (256, 256, 155)

@@ -1,6 +1,5 @@
 """What is measured: weights files on the product's own path, an untrained tower, and detectors that learn nothing."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,15 +12,12 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter
 from skimage.filters import threshold_otsu
 from yardstick_data import Volume
 
-from medzsad.clip.load import build_tower
+from medzsad.clip.tower import Tower, build_tower
 from medzsad.config import make_config
 from medzsad.errors import ScoringError
-from medzsad.methods.base import Detector
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
-from medzsad.methods.load import resolve_weights
-from medzsad.methods.metadata import read_metadata
-from medzsad.pipeline import detect, detect_scan, load_detector
+from medzsad.methods.detector import Detector
+from medzsad.run.detect import detect
+from medzsad.run.pipeline import detect_scan, load_detector
 from medzsad.scan.records import Scan, Source
 
 _STACK = 16
@@ -87,22 +83,21 @@ def weights_column(weights: str) -> Column:
 
 def untrained_column(weights: str) -> Column | None:
     """The column of a tower and prompts as those of the weights, fresh and random; None if the tower is not inside."""
-    metadata = read_metadata(resolve_weights(weights))
-    if not metadata.clip_config:
+    known = load_detector(weights, device="cpu")
+    card = known.card
+    if not card.clip_config:
         return None
     torch.manual_seed(_SEED)
-    clip = build_tower(metadata.clip_config, metadata.spec)
-    prompts = BayesPFL(**metadata.sizes)
-    info = dataclasses.replace(
-        load_detector(weights, device="cpu").info, name="untrained tower", sha256="", threshold=0.5
-    )
-    detector = BayesPFLDetector(clip, prompts, metadata.spec, info).eval().requires_grad_(False)
+    clip = build_tower(card.clip_config, card.spec)
+    model = known.method.model(**card.sizes)
+    blank = card.model_copy(update={"name": "untrained tower", "sha256": "", "threshold": 0.5})
+    detector = Detector(Tower(clip, card.spec), model, known.method, blank).frozen()
     return _model_column(detector, "untrained")
 
 
 def _model_column(detector: Detector, kind: Kind) -> Column:
-    fixed = kind == "weights" and detector.info.threshold is not None
-    name = f"{detector.info.name} {detector.info.sha256[:8]}" if kind == "weights" else detector.info.name
+    fixed = kind == "weights" and detector.card.threshold is not None
+    name = f"{detector.card.name} {detector.card.sha256[:8]}" if kind == "weights" else detector.card.name
 
     def pictures(planes: Sequence[Plane]) -> list[PictureScore]:
         return [score for stack in _stacks(planes) for score in _score_stack(detector, stack, fixed)]
@@ -116,9 +111,9 @@ def _model_column(detector: Detector, kind: Kind) -> Column:
     return Column(
         name,
         kind,
-        detector.info.sha256 if kind == "weights" else "",
-        detector.info.threshold if fixed else None,
-        detector.info.threshold_provenance if fixed else "",
+        detector.card.sha256 if kind == "weights" else "",
+        detector.card.threshold if fixed else None,
+        detector.card.threshold_provenance if fixed else "",
         pictures,
         volume,
     )

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 from medzsad.version import __version__
 
 if TYPE_CHECKING:
-    from medzsad.pipeline import detect, load_detector
+    from medzsad.run.detect import detect
+    from medzsad.run.pipeline import load_detector
+    from medzsad.scan.discover import discover
+    from medzsad.scan.reader import read_scan
     from medzsad.scan.records import Scan
     from medzsad.volume.records import CaseResult, Lesion
 
-__all__ = ["CaseResult", "Lesion", "Scan", "__version__", "detect", "load_detector"]
+__all__ = ["CaseResult", "Lesion", "Scan", "__version__", "detect", "discover", "load_detector", "read_scan"]
 
 _HOME = {
     "CaseResult": "medzsad.volume.records",
     "Lesion": "medzsad.volume.records",
     "Scan": "medzsad.scan.records",
-    "detect": "medzsad.pipeline",
-    "load_detector": "medzsad.pipeline",
+    "detect": "medzsad.run.detect",
+    "discover": "medzsad.scan.discover",
+    "load_detector": "medzsad.run.pipeline",
+    "read_scan": "medzsad.scan.reader",
 }
 
 

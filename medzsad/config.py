@@ -134,10 +134,31 @@ class RunConfig(BaseModel):
         le=4096,
         description="Slices scored at once; does not change the results. By default as many as fit into memory.",
     )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Processor threads of the model in each process; another number changes scores by rounding (up to "
+        "about 2e-7). By default OMP_NUM_THREADS or all cores, and a share of them while other runs are going.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that score cases side by side, each with its share of the cores and its own model in "
+        "memory.",
+    )
+    with_uids: bool = Field(
+        default=False,
+        description="Write the SOPInstanceUIDs of the slices that a lesion touches into the reports; they lead back "
+        "to the patient where the archive of the hospital is at hand.",
+    )
 
 
-# These choose cases, limits or speed; none of them changes what a case's files hold.
-_NOT_IN_KEY = frozenset({"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size"})
+# These choose cases, limits or speed; none of them changes what a case's files hold beyond rounding.
+_NOT_IN_KEY = frozenset(
+    {"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size", "threads", "workers"}
+)
 
 
 def result_options(config: RunConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ MedzsadError                 exit code 1
 ├── RefusedError             exit code 3: the input cannot be scored rightly; carries a ReasonCode
 ├── ScoringError             exit code 1: the model gave scores that are no numbers
 └── OutputError              exit code 1: a result could not be written, or did not read back as written
+    └── LockedError          exit code 1: another process is at work on the same files
 
 A message says what is wrong, where, with which value, and what to do about it. It never holds a patient's name,
 identifier or dates.
@@ -44,6 +45,7 @@ class ReasonCode(StrEnum):
     VALUES_CONSTANT = "VALUES_CONSTANT"
     SIZE_LIMIT = "SIZE_LIMIT"
     ARCHIVE_UNSAFE = "ARCHIVE_UNSAFE"
+    NOTHING_SCORED = "NOTHING_SCORED"
 
 
 class MedzsadError(Exception):
@@ -83,3 +85,7 @@ class ScoringError(MedzsadError):
 
 class OutputError(MedzsadError):
     """A result could not be written, or what was read back differs from what was written."""
+
+
+class LockedError(OutputError):
+    """Another process is at work on the same files."""

@@ -11,7 +11,6 @@ from PIL import Image
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEGExtended12Bit
 
-from medzsad import batch
 from medzsad.cli import main
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
@@ -19,7 +18,7 @@ from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+    monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     return CliRunner()
 
 
@@ -50,9 +49,20 @@ def test_help_answers_without_numpy_and_pydantic() -> None:
     assert not (HEAVY | {"numpy", "pydantic", "rich"}) & _imported_by("--help")
 
 
-@pytest.mark.parametrize("command", [["run"], ["inspect"], ["evaluate"], ["train"], ["weights", "list"], ["info"]])
-def test_the_help_of_every_command_answers_without_torch(command: list[str]) -> None:
-    assert not HEAVY & _imported_by(*command, "--help")
+@pytest.mark.parametrize("command", ["run", "report", "inspect", "evaluate", "train", "weights list", "info"])
+def test_the_help_of_every_command_answers_without_torch(command: str) -> None:
+    assert not HEAVY & _imported_by(*command.split(), "--help")
+
+
+@pytest.mark.parametrize("command", [["weights", "list"], ["weights", "path", "medzsad-mini"], ["info"]])
+def test_weights_and_environment_are_listed_without_torch(command: list[str]) -> None:
+    assert not HEAVY & _imported_by(*command)
+
+
+def test_reports_are_rebuilt_without_torch(runner: CliRunner, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert runner.invoke(main, ["run", str(scans), "-o", str(out), "-q"]).exit_code == 0
+    assert not HEAVY & _imported_by("report", str(out))
 
 
 def test_inspect_lists_all_formats_without_torch(tmp_path: Path) -> None:
@@ -94,7 +104,7 @@ def test_wrong_usage_ends_with_2_and_a_sentence(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str | None
 ) -> None:
     if words is not None:
-        monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=48))
+        monkeypatch.setattr("medzsad.run.pipeline.load_detector", lambda *_, **__: BrightnessDetector(size=48))
     places = {"SCANS": str(scans), "OUT": str(tmp_path / "out")}
     done = CliRunner().invoke(main, [places.get(a, a) for a in arguments])
     assert done.exit_code == 2, done.output

@@ -7,9 +7,9 @@ import pytest
 
 import medzsad
 from medzsad.config import make_config
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.pipeline import detect_scan
+from medzsad.run.pipeline import detect_scan
 from medzsad.slices.stack import stack_slices
 from medzsad.volume.records import Outcome
 from tests.phantoms import phantom_scan
@@ -29,11 +29,11 @@ def test_it_is_small_enough_to_ship() -> None:
 
 
 def test_it_says_what_it_is(detector: Detector) -> None:
-    info = detector.info
+    info = detector.card
     assert info.name == "medzsad-mini"
     assert info.threshold is not None
     assert 0.0 < info.threshold < 1.0
-    assert info.licence == "CC BY-SA 4.0"
+    assert info.license == "CC BY-SA 4.0"
     for text in (info.threshold_provenance, info.source, info.description):
         assert len(text) > 20, text
 
@@ -79,7 +79,7 @@ def test_seed_and_samples_change_the_scores_a_little_and_are_honored(detector: D
     assert other.score is not None
     assert not np.array_equal(first.score, other.score)
     more = medzsad.load_detector(device="cpu", samples=7)
-    assert more.info.samples == 7
+    assert more.card.samples == 7
 
 
 def test_bfloat16_is_close_to_float32(detector: Detector) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medzsad import batch
-from medzsad.batch import RunOrder, RunSummary, run_cases
 from medzsad.config import make_config
+from medzsad.run.batch import RunOrder, run_cases
+from medzsad.run.summary import RunSummary
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
@@ -19,14 +19,12 @@ MUTANTS = 200
 SHAPE = (24, 28, 6)
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_load", lambda config: BrightnessDetector(size=32))
-
-
 def _run(scans: Path, out: Path) -> RunSummary:
     # A small limit, so that a header that lies about its size is not believed either.
-    return run_cases(RunOrder((scans,), out, make_config({"threshold": 0.8, "max_voxels": 2_000_000})))
+    return run_cases(
+        RunOrder((scans,), out, make_config({"threshold": 0.8, "max_voxels": 2_000_000})),
+        detector=BrightnessDetector(size=32),
+    )
 
 
 def _mutate(content: bytes, rng: random.Random) -> bytes:
@@ -98,6 +96,6 @@ def test_a_fuzzed_nifti_header_ends_in_an_outcome(
     for place, value in edits:
         content[place] = value
     (folder / "case.nii").write_bytes(content)
-    summary = _run(folder, folder / "out")
+    summary = _run(folder, tmp_path_factory.mktemp("out"))
     assert [record.name for record in summary.records] == ["case"]
     assert summary.records[0].outcome != Outcome.FAILED, summary.records[0].message

@@ -5,23 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from medzsad.methods.registry import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "medzsad"
 
-# What stands on the right may import what stands on the left; one entry per level.
+# What stands on the right may import what stands on the left. A file that is named stands apart from its folder.
 LEVELS: list[set[str]] = [
     {"version", "errors", "assets"},
-    {"config", "environment"},
+    {"files", "environment", "config"},
     {"scan"},
     {"slices"},
     {"clip"},
+    {"weights.card", "weights.manifest"},
     {"methods"},
+    {"weights"},
     {"scoring"},
     {"volume"},
-    {"output", "resume"},
-    {"pipeline", "progress"},
-    {"cases"},
-    {"batch"},
+    {"metrics"},
+    {"drawing", "progress"},
+    {"output"},
+    {"run"},
     {"datasets"},
     {"generator"},
     {"training", "evaluation"},
@@ -30,30 +34,51 @@ LEVELS: list[set[str]] = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))
+METHOD_FOLDERS = sorted(path.name for path in (PACKAGE / "methods").iterdir() if (path / "method.py").is_file())
 
 
 def _part(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return _part_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
 
 
-def _imported_parts(path: Path) -> set[str]:
-    parts = set()
+def _part_of(module: str) -> str:
+    """The entry of LEVELS that a module under medzsad belongs to."""
+    return module if module in LEVEL else module.split(".")[0]
+
+
+def _imported_modules(path: Path) -> set[str]:
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        modules = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module]
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        parts |= {m.split(".")[1] for m in modules if m.startswith("medzsad.")}
-    return parts
+            modules |= {alias.name for alias in node.names}
+    files = {".".join(("medzsad", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in FILES}
+    return {module.removeprefix("medzsad.") for module in modules if module in files}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_to_the_left(path: Path) -> None:
     own = _part(path)
     assert own in LEVEL, f"{own} has no place in the order of packages"
-    wrong = {p for p in _imported_parts(path) if p != own and LEVEL[p] >= LEVEL[own]}
+    parts = {module: _part_of(module) for module in _imported_modules(path)}
+    wrong = {module for module, part in parts.items() if part != own and LEVEL[part] >= LEVEL[own]}
     assert not wrong, f"{path.name} of level '{own}' imports {wrong}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_imports_a_method_but_itself(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[:2]
+    for name in METHOD_FOLDERS:
+        if own != ("methods", name):
+            assert not {m for m in _imported_modules(path) if m.startswith(f"methods.{name}.")}, path.name
+
+
+def test_the_registry_names_every_method_once() -> None:
+    assert sorted(METHODS) == METHOD_FOLDERS
+    assert {place.split(":")[0] for place in METHODS.values()} == {
+        f"medzsad.methods.{name}.method" for name in METHOD_FOLDERS
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

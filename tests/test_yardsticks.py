@@ -141,7 +141,7 @@ def test_the_untrained_tower_is_that_of_the_weights_and_the_same_each_time() -> 
     maps = [column.pictures(pictures(1))[0].map for column in (first, second, trained)]
     assert np.array_equal(maps[0], maps[1])
     assert not np.allclose(maps[0], maps[2], atol=1e-3)
-    assert (first.threshold, first.sha256, trained.threshold) == (None, "", medzsad.load_detector().info.threshold)
+    assert (first.threshold, first.sha256, trained.threshold) == (None, "", medzsad.load_detector().card.threshold)
 
 
 def test_overlap_and_lesions_are_counted_on_the_mask() -> None:

@@ -6,11 +6,13 @@ import open_clip
 import torch
 from torch import Tensor
 
-from medzsad.clip.load import build_tower
 from medzsad.clip.spec import TowerSpec
-from medzsad.methods.base import WeightsInfo
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
+from medzsad.clip.tower import Tower, build_tower
+from medzsad.methods.bayes_pfl.method import METHOD
+from medzsad.methods.bayes_pfl.model import BayesPFL
+from medzsad.methods.detector import Detector
+from medzsad.methods.noise import SharedNoise
+from medzsad.weights.card import WeightsCard
 
 WIDTH, VISION_WIDTH, HIDDEN = 64, 32, 12
 SPEC = TowerSpec(image_size=28, layers=(1, 3))
@@ -50,28 +52,32 @@ def prompts(seed: int = 0, layer_count: int = 2) -> BayesPFL:
     return module.eval()
 
 
-def info(samples: int = 4, stage: int = 2) -> WeightsInfo:
+def card(samples: int = 4, stage: int = 2, **fields: Any) -> WeightsCard:
     """Weights with nothing special about them."""
-    return WeightsInfo(
-        name="tiny",
-        method="bayes_pfl",
-        stage=stage,
-        sha256="",
-        clip_name="tiny",
-        clip_sha256="",
-        threshold=0.5,
-        threshold_provenance="test",
-        licence="MIT",
-        source="tests",
-        class_name="object",
-        samples=samples,
-        description="tiny",
-    )
+    plain: dict[str, Any] = {
+        "name": "tiny",
+        "spec": SPEC,
+        "clip_name": "tiny",
+        "threshold": 0.5,
+        "threshold_provenance": "test",
+        "license": "MIT",
+        "source": "tests",
+        "class_name": "object",
+        "samples": samples,
+        "description": "tiny",
+        "options": {"stage": stage},
+    }
+    return WeightsCard(**(plain | fields))
 
 
-def detector(samples: int = 4, stage: int = 2) -> BayesPFLDetector:
+def detector(samples: int = 4, stage: int = 2) -> Detector:
     """A detector with random weights."""
-    return BayesPFLDetector(tower(), prompts(), SPEC, info(samples, stage)).eval().requires_grad_(False)
+    return Detector(Tower(tower(), SPEC), prompts(), METHOD, card(samples, stage)).frozen()
+
+
+def draws(images: int, samples: int, seed: int = 0) -> dict[str, Tensor]:
+    """What Bayes-PFL draws for images."""
+    return SharedNoise(seed).draw(images, prompts().draw_shapes(samples), BayesPFL.shared_draws)
 
 
 def images(count: int, seed: int = 5) -> Tensor:

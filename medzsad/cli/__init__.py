@@ -8,6 +8,7 @@ import click
 from medzsad.cli.environment import info
 from medzsad.cli.evaluate import evaluate
 from medzsad.cli.inspect import inspect
+from medzsad.cli.report import report
 from medzsad.cli.run import run
 from medzsad.cli.train import train
 from medzsad.cli.weights import weights
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (run, inspect, train, evaluate, info, weights):
+for command in (run, report, inspect, train, evaluate, info, weights):
     main.add_command(command)

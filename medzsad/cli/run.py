@@ -40,8 +40,8 @@ def run(
     with reported_errors(quiet, verbose):
         options = _config(config, given(flags))
         with quick_imports():
-            from medzsad.batch import RunOrder, plan_run, run_cases
             from medzsad.progress import progress_observer
+            from medzsad.run.batch import RunOrder, plan_run, run_cases
 
         order = RunOrder(paths=scans, out=out, config=options, overwrite=overwrite)
         if dry_run:

@@ -18,13 +18,13 @@ def weights() -> None:
 def weights_list(as_json: bool) -> None:
     """List the weights that medzsad knows by name, and whether they are installed."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.clip.weights import list_weights
+        from medzsad.weights.manifest import list_releases
 
-        known = list_weights()
+        known = list_releases()
         if as_json:
             click.echo(json.dumps([entry.record() for entry in known], indent=2))
         for entry in () if as_json else known:
-            click.echo(f"{entry.name}  [{entry.status}]\n    {entry.description}\n    Licence: {entry.licence}")
+            click.echo(f"{entry.name}  [{entry.status}]\n    {entry.description}\n    License: {entry.license}")
 
 
 @weights.command("fetch")
@@ -32,7 +32,7 @@ def weights_list(as_json: bool) -> None:
 def weights_fetch(name: str) -> None:
     """Download the weights NAME, verify them against the pinned digest, and install them."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.methods.fetch import fetch_weights
+        from medzsad.weights.fetch import fetch_weights
 
         click.echo(fetch_weights(name))
 
@@ -42,7 +42,7 @@ def weights_fetch(name: str) -> None:
 def weights_verify(weights_name: str) -> None:
     """Read all of a weights file and say what it is, with its sha256."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.methods.fetch import verify_weights
+        from medzsad.weights.fetch import verify_weights
 
         found = verify_weights(weights_name)
         click.echo(f"{found.path}\nsha256 {found.sha256}, {found.size_bytes:,} bytes\n{found.verdict}")
@@ -51,13 +51,21 @@ def weights_verify(weights_name: str) -> None:
 @weights.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="Name to install under.  [that of the published file]")
-@click.option("--stage", type=click.IntRange(1, 2), help="Training stage of the file.  [2, or as its name says]")
-def weights_import(file: Path, name: str, stage: int | None) -> None:
-    """Install weights from FILE, a .pth as Bayes-PFL's authors publish and train them."""
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="How the method uses the weights, e.g. stage=1."
+)
+def weights_import(file: Path, name: str, options: tuple[str, ...]) -> None:
+    """Install weights from FILE, a .pth as the authors of Bayes-PFL or CoPS publish and train them."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.methods.fetch import import_weights
+        import yaml
 
-        click.echo(import_weights(file, name, stage=stage))
+        from medzsad.weights.imported import import_weights
+
+        if wrong := [option for option in options if not option.partition("=")[2]]:
+            raise click.UsageError(f"--option {wrong[0]!r} must be KEY=VALUE, such as stage=1.")
+        pairs = (option.partition("=") for option in options)
+        chosen = {key: yaml.safe_load(value) for key, _, value in pairs}
+        click.echo(import_weights(file, name, options=chosen))
 
 
 @weights.command("path")
@@ -65,6 +73,6 @@ def weights_import(file: Path, name: str, stage: int | None) -> None:
 def weights_path(name: str) -> None:
     """Print where the weights NAME are, or would be, installed."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.clip.weights import weights_path as path_of
+        from medzsad.weights.manifest import weights_path as path_of
 
         click.echo(path_of(name))

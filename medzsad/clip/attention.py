@@ -35,12 +35,30 @@ class FusedAttention(nn.Module):
         """
         if key is not query or value is not query or need_weights:
             raise ValueError("FusedAttention is self-attention and gives no weights.")
-        projected = linear(query, self.in_proj_weight, self.in_proj_bias)
-        heads = projected.reshape(*query.shape[:-1], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        heads = self._heads(query)
         mask = None if attn_mask is None else attn_mask.to(heads.dtype)
-        attended = scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
+        return self._joined(scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)), None
+
+    def two_streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The attended (b, n, C), and the same with values in place of queries and keys (METHODS B.1).
+
+        Args:
+            x: (b, n, C).
+        """
+        query, key, value = self._heads(x)
+        return (
+            self._joined(scaled_dot_product_attention(query, key, value)),
+            self._joined(scaled_dot_product_attention(value, value, value)),
+        )
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Queries, keys and values, (3, b, heads, n, C / heads)."""
+        projected = linear(x, self.in_proj_weight, self.in_proj_bias)
+        return projected.reshape(*x.shape[:-1], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+
+    def _joined(self, attended: Tensor) -> Tensor:
         result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(-2))
-        return result, None
+        return result
 
 
 def fuse_attention(clip: open_clip.CLIP) -> None:

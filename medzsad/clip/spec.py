@@ -1,12 +1,14 @@
 """What a method needs to know and to fix about its CLIP tower."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from medzsad.errors import ConfigError
 
 Activation = Literal["gelu", "quick_gelu"]
 PositionResize = Literal["bicubic_antialias", "bicubic", "bilinear"]
+Attention = Literal["plain", "vv"]
+PatchPost = Literal["raw", "projected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +18,13 @@ class TowerSpec:
     Attributes:
         image_size: Side of the square input in pixels; a multiple of the patch size.
         layers: Vision blocks whose patch tokens are read, counted from 1, rising.
-        activation: Activation of both towers. Bayes-PFL runs OpenAI's weights with the exact GELU.
+        activation: Activation of both towers. Bayes-PFL runs OpenAI's weights with the exact GELU, all others with
+            QuickGELU.
         position_resize: How a stored position grid of another size is enlarged.
-        attention: Attention path of the vision blocks.
+        attention: Where patch tokens come from: `plain` takes the output of the blocks, `vv` a second stream beside
+            them that attends with values in place of queries and keys and passes no MLP (METHODS B.1).
+        local_from: First block of that second stream, counted from 1.
+        patch_post: `raw` patch tokens, or `projected` by the last norm and the projection into the joint space.
         cls_post_norm: Whether the class token passes the last norm before it is projected.
     """
 
@@ -26,7 +32,9 @@ class TowerSpec:
     layers: tuple[int, ...]
     activation: Activation = "gelu"
     position_resize: PositionResize = "bicubic_antialias"
-    attention: Literal["plain"] = "plain"
+    attention: Attention = "plain"
+    local_from: int = 1
+    patch_post: PatchPost = "raw"
     cls_post_norm: bool = True
 
     def __post_init__(self) -> None:
@@ -35,10 +43,16 @@ class TowerSpec:
             raise ConfigError(f"Tower layers must be rising block numbers from 1, got {self.layers}.")
         if self.image_size < 1:
             raise ConfigError(f"Tower image_size must be positive, got {self.image_size}.")
+        if self.attention != "plain" and not 1 <= self.local_from <= self.layers[0]:
+            raise ConfigError(
+                f"The second stream must begin at or before the first layer that is read, {self.layers[0]}; "
+                f"local_from is {self.local_from}."
+            )
         for field, value, allowed in (
-            ("activation", self.activation, ("gelu", "quick_gelu")),
-            ("position_resize", self.position_resize, ("bicubic_antialias", "bicubic", "bilinear")),
-            ("attention", self.attention, ("plain",)),
+            ("activation", self.activation, get_args(Activation)),
+            ("position_resize", self.position_resize, get_args(PositionResize)),
+            ("attention", self.attention, get_args(Attention)),
+            ("patch_post", self.patch_post, get_args(PatchPost)),
         ):
             if value not in allowed:
                 raise ConfigError(f"Tower {field} is {value!r}; known are {', '.join(allowed)}.")

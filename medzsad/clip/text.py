@@ -1,5 +1,6 @@
 """Text features of a CLIP tower from token embeddings that a method has put together."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import open_clip
@@ -19,22 +20,50 @@ def token_ids(text: str) -> Tensor:
     return torch.tensor([tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id])
 
 
-def encode_embeddings(clip: open_clip.CLIP, embeds: Tensor, eot: Tensor) -> Tensor:
+def unknown_words(clip: open_clip.CLIP, text: str) -> list[str]:
+    """The words of `text` that the tower has no embedding for: one of their tokens has a row of zeros.
+
+    Small towers store the rows of the words that they were trained with and no others.
+    """
+    tokenizer, table = _tokenizer(), clip.token_embedding.weight
+    return [word for word in text.split() if not bool(table[tokenizer.encode(word)].any(dim=1).all())]
+
+
+def known_words(clip: open_clip.CLIP) -> list[str]:
+    """The words, in alphabetical order, that a small tower has embeddings for; whole words of letters only."""
+    tokenizer = _tokenizer()
+    rows = clip.token_embedding.weight.any(dim=1).nonzero().squeeze(1).tolist()
+    pieces = (tokenizer.decoder.get(row, "") for row in rows)
+    return sorted(word for piece in pieces if (word := piece.removesuffix("</w>")) != piece and word.isalpha())
+
+
+def encode_embeddings(clip: open_clip.CLIP, embeds: Tensor, eot: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
     """Text features, not normalized, of sequences given as token embeddings.
 
     Attention is causal, so positions behind the end token cannot change the result and may be left out.
 
     Args:
-        clip: Tower of `medzsad.clip.load`.
+        clip: Tower of `medzsad.clip.tower`.
         embeds: (n, L, C) token embeddings without positions, L at most the tower's context length.
         eot: (n,) int64, position of the end token in each sequence.
+        deep: Deep prompts, (n, m, C) each: before the second block rows 1 to m of each sequence are replaced by the
+            first of them, before the third block by the second, and so on (METHODS B.3).
 
     Returns:
         (n, D).
+
+    Raises:
+        ValueError: There are more deep prompts than blocks behind the first.
     """
-    length = embeds.shape[1]
-    x = embeds + clip.positional_embedding[:length]
-    x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
+    blocks, length = clip.transformer.resblocks, embeds.shape[1]
+    if len(deep) >= len(blocks):
+        raise ValueError(f"{len(deep)} deep prompts need more than {len(blocks)} text blocks.")
+    x, mask = embeds + clip.positional_embedding[:length], clip.attn_mask[:length, :length]
+    for number, block in enumerate(blocks):
+        if 0 < number <= len(deep):
+            prompt = deep[number - 1].to(x.dtype)
+            x = torch.cat((x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]), dim=1)
+        x = block(x, attn_mask=mask)
     x = clip.ln_final(x[torch.arange(len(x), device=x.device), eot])
     projection = clip.text_projection
     features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection

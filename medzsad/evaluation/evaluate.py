@@ -22,10 +22,10 @@ from medzsad.evaluation.score_pictures import score_pictures
 from medzsad.evaluation.scorer import Scorer
 from medzsad.evaluation.volume_set import measure_volumes
 from medzsad.evaluation.volumes import SetScores, score_volumes
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.schema import ModelRecord, plain_value
-from medzsad.pipeline import load_detector
+from medzsad.run.pipeline import load_detector
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
 
@@ -144,7 +144,7 @@ def _scored(
 ) -> ScoredSet:
     scorer = Scorer(detector, data.word, config.seed, config.precision, config.batch_size)
     name = data.options.called
-    observer.note(f"{name}: scoring with {detector.info.name}")
+    observer.note(f"{name}: scoring with {detector.card.name}")
     kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
     if data.pictures is not None:
         score_pictures(data.pictures, scorer, protocol, kept, observer)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from medzsad.files import write_bytes_atomic
 from medzsad.output.canvas import BACKGROUND, GAP, MARGIN, QUIET, TEXT, font, plain_signs
 from medzsad.output.panels import OUTLINE_COLOR, color_of_score, heat_picture, outlined_picture, position_of_score
-from medzsad.output.paths import write_bytes_atomic
 
 REFERENCE_COLOR = (255, 170, 0)
 _PANEL, _CAPTION, _HEADING, _FOOT = 230, 34, 48, 54

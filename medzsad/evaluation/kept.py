@@ -16,7 +16,7 @@ from PIL import Image
 
 from medzsad.errors import ConfigError, OutputError
 from medzsad.evaluation.protocol import RawScore
-from medzsad.output.paths import write_bytes_atomic, write_text_atomic
+from medzsad.files import write_bytes_atomic, write_text_atomic
 
 _COLUMNS = ("image", "bytes", "modified_ns", "probability", "top_mean", "maximum")
 _KEY = "scores.json"

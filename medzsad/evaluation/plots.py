@@ -14,7 +14,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from medzsad.evaluation.curves import Curves
-from medzsad.output.paths import write_bytes_atomic
+from medzsad.files import write_bytes_atomic
 
 # Okabe and Ito's colors, told apart with every kind of color blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

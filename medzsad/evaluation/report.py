@@ -21,7 +21,7 @@ from medzsad.evaluation.tables import (
     published_rows,
     results_csv,
 )
-from medzsad.output.paths import write_text_atomic
+from medzsad.files import write_text_atomic
 from medzsad.output.report import MOST_EMBEDDED_CASES, embedded_picture, page
 from medzsad.output.schema import json_text
 

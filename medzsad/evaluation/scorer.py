@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzsad.cases import model_record
 from medzsad.config import Precision, ResizeRule
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.run.case import model_record
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 
@@ -43,11 +43,11 @@ class Scorer:
     @property
     def device(self) -> torch.device:
         """Where the detector runs."""
-        return next(parameter.device for parameter in self.detector.parameters())
+        return self.detector.device
 
     def called(self, class_name: str) -> str:
         """The word for a class in the prompts."""
-        return self.word or class_name or self.detector.info.class_name
+        return self.word or class_name or self.detector.card.class_name
 
     def score(self, images: Sequence[Tensor], class_names: Sequence[str]) -> list[tuple[NDArray[np.float32], float]]:
         """Map (side, side) and image probability of each normalized image (3, side, side).

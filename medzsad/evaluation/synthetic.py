@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from medzsad.output.paths import write_bytes_atomic
+from medzsad.files import write_bytes_atomic
 
 SHAPE = (96, 112, 14)  # (i, j, k)
 SPACING_MM = (2.0, 1.8, 7.0)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.pixels import PixelScores, bin_edges
 from medzsad.evaluation.protocol import RawScore, raw_score
 from medzsad.evaluation.scorer import Scorer
-from medzsad.pipeline import detect
+from medzsad.run.detect import detect
 
 _EDGES_FROM = 8  # volumes of which the bins of the resamples are taken
 _STRIDE = 7  # voxels of these, one in so many
@@ -52,7 +53,7 @@ def score_volumes(
     for number, record in enumerate(records):
         name = relative_name(root, record.image)
         if kept.find(name, record.image) is None:
-            options = {"class_name": scorer.word or None, "modality": modality, "frame": record.frame}
+            options: dict[str, Any] = {"class_name": scorer.word or None, "modality": modality, "frame": record.frame}
             try:
                 result = detect(
                     record.image,

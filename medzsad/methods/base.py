@@ -1,14 +1,25 @@
-"""What every detection method gives and takes."""
+"""What a detection method is made of.
 
-from collections.abc import Iterator, Sequence
+A method brings a `PromptModel`, the learned part, and says in a `Method` record what it asks of its tower, how its
+authors' files are imported and how it is trained. Everything else, from reading scans to training loops, is the same
+for all methods and lies elsewhere.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
-import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from medzsad.clip.spec import TowerSpec
-from medzsad.methods.noise import NoiseSource
+from medzsad.clip.tower import Tower
+from medzsad.clip.vision import ImageFeatures
+from medzsad.methods.objective import Objective
+
+Draws = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +29,7 @@ class Prediction:
     Attributes:
         score_map: (b, H, W) in [0, 1], probability of abnormal at the size of the input.
         image_score: (b,) in [0, 1].
-        spread: (b, H, W) standard deviation of the map over the prompt samples, each averaged over layers and prompts;
-            None where there is one sample only.
+        spread: (b, H, W) standard deviation of the map over the prompt samples; None where there is one sample only.
     """
 
     score_map: Tensor
@@ -27,55 +37,158 @@ class Prediction:
     spread: Tensor | None
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsInfo:
-    """Where the weights of a detector come from and how they are to be used.
+class Options(BaseModel):
+    """Options of a method: closed, and the same for all images once chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptModel(nn.Module, ABC):
+    """The learned part of a method; it holds no tower, knows no device and reads no file.
 
     Attributes:
-        name: Name of the weights.
-        method: Name of the method.
-        stage: Training stage whose image head is used.
-        sha256: Of the weights file.
-        clip_name: Name of the CLIP tower.
-        clip_sha256: Of the tower's file.
-        threshold: Score from which a pixel counts as lesion; None where none is known.
-        threshold_provenance: How the threshold was found.
-        licence: Of the weights.
-        source: Where they come from.
-        class_name: Word for the object in the prompts, if the user gives none.
-        samples: Prompt samples per image.
-        description: A sentence for reports.
+        sizes: Arguments of the constructor, all of them whole numbers.
+        uses_class_names: Whether the word for an object takes part in the prompts; `words_for` then gives it.
+        shared_draws: Names of the random draws that all images share, whatever the source of noise.
+    """
+
+    sizes: dict[str, int]
+    uses_class_names: ClassVar[bool] = False
+    shared_draws: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    @abstractmethod
+    def sizes_for(cls, tower: Tower, options: Any) -> dict[str, int]:
+        """The sizes of a fresh model on `tower`; `options` are those of its training."""
+
+    @property
+    @abstractmethod
+    def tower_widths(self) -> tuple[int, int, int]:
+        """Joint, text and patch width of the towers that the model fits, as `Tower.widths`."""
+
+    @property
+    def layer_count(self) -> int | None:
+        """How many layers of patch tokens the model reads; None if it takes any number."""
+        return None
+
+    @abstractmethod
+    def forward(
+        self,
+        tower: Tower,
+        features: ImageFeatures,
+        class_names: Sequence[str],
+        draws: Draws,
+        size: tuple[int, int],
+        options: Any,
+    ) -> Prediction:
+        """Scores of images from their features.
+
+        Args:
+            tower: Its text side.
+            features: Of (b) images.
+            class_names: One per image.
+            draws: The numbers that `draw_shapes` asks for.
+            size: (H, W) of the map.
+            options: How the weights are used.
+        """
+
+    def words_for(self, class_name: str) -> str:
+        """The words that stand for a class in the prompts."""
+        return class_name.lower() if self.uses_class_names else ""
+
+    def draw_shapes(self, samples: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape, without the batch, of the standard normal draws for `samples` prompt samples; {} for none."""
+        del samples
+        return {}
+
+    def check_options(self, options: Any) -> None:
+        """Raises a ConfigError if the model cannot be used with these options."""
+
+    def prepare_training(self) -> None:
+        """Adds what only training needs; an untrained or imported model may lack it."""
+
+    def inference_state(self) -> dict[str, Tensor]:
+        """The tensors that a weights file holds: all that scores depend on."""
+        return self.state_dict()
+
+    def trace(
+        self, tower: Tower, features: ImageFeatures, class_names: Sequence[str], draws: Draws, options: Any
+    ) -> dict[str, Tensor]:
+        """Named intermediate results, batch first, for comparison with other programs."""
+        del tower, features, class_names, draws, options
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """An authors' state dict under our names.
+
+    Attributes:
+        sizes: Arguments of the method's module.
+        state: Its state dict, float32.
+        options: How the weights are used, as far as the file or its name says; the method's defaults otherwise.
+        aliases: Keys that repeat others.
+        ignored: Keys that no score depends on.
+    """
+
+    sizes: dict[str, int]
+    state: dict[str, Tensor]
+    options: dict[str, Any]
+    aliases: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+class Importer(Protocol):
+    """Reads the files that a method's authors publish and train."""
+
+    def recognizes(self, content: object) -> bool:
+        """Whether the content of a PyTorch file looks like this method's."""
+        ...
+
+    def translate(self, content: Any, path: Path) -> Translation:
+        """The content under our names, every key accounted for.
+
+        Args:
+            content: Recognized.
+            path: Of the file, whose name may carry meaning.
+
+        Raises:
+            WeightsError: A key is missing or unknown, a shape is wrong, or entries contradict each other.
+        """
+        ...
+
+    def check_tower(self, content: Any, tower: Tower) -> None:
+        """Raises a WeightsError if the content was made for another tower; files that cannot tell are let pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A detection method.
+
+    Attributes:
+        name: In configs, weights files and on the command line.
+        title: For people.
+        source: The paper.
+        model: The learned part.
+        spec: What the published weights ask of their tower.
+        clip_name: Tower of the published weights.
+        options: How weights are used.
+        train_options: How they are trained; None if they cannot be trained here.
+        objective: Made of the checked train options.
+        importer: Of the authors' files; None if there are none.
+        protocol: Evaluation protocol of the authors, see `medzsad.evaluation.protocol`.
+        samples: Prompt samples per image that the authors take; 1 if nothing is sampled.
     """
 
     name: str
-    method: str
-    stage: int
-    sha256: str
-    clip_name: str
-    clip_sha256: str
-    threshold: float | None
-    threshold_provenance: str
-    licence: str
+    title: str
     source: str
-    class_name: str
-    samples: int
-    description: str
-
-
-class Detector(Protocol):
-    """A method with its tower and weights, ready to score."""
-
+    model: type[PromptModel]
     spec: TowerSpec
-    info: WeightsInfo
-
-    def predict(self, images: Tensor, class_names: Sequence[str], noise: NoiseSource) -> Prediction:
-        """Scores of (b, 3, H, W) CLIP-normalized images, one class name each; independent of what is in the batch."""
-        ...
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """All weights, those of the tower included."""
-        ...
-
-    def to(self, device: torch.device | str) -> Self:
-        """The detector itself, moved to `device`."""
-        ...
+    clip_name: str
+    options: type[BaseModel] = Options
+    train_options: type[BaseModel] | None = None
+    objective: Callable[[Any], Objective] | None = None
+    importer: Importer | None = None
+    protocol: str = "plain"
+    samples: int = 1

@@ -3,66 +3,42 @@
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from medzsad.config import RunConfig
 from medzsad.errors import OutputError
-from medzsad.output.montage import montage_image
-from medzsad.output.nifti import write_mask, write_score
+from medzsad.files import file_sha256
+from medzsad.output.facts import CaseFacts
 from medzsad.output.panels import plane_name
-from medzsad.output.paths import (
-    CasePaths,
-    case_paths,
-    partial_paths,
-    replace_directory,
-)
+from medzsad.output.paths import CasePaths, case_paths, partial_paths, replace_directory
 from medzsad.output.schema import (
     CaseRecord,
     InputRecord,
     LesionRecord,
-    ModelRecord,
     ModelReference,
     SliceRecord,
     json_text,
 )
-from medzsad.output.verify import verify_mask, verify_score
-from medzsad.scan.records import Candidate, Scan
-from medzsad.volume.records import CaseResult, Outcome
+from medzsad.output.writers import WRITERS, Writer, applies, scored
+from medzsad.scan.records import Scan
+from medzsad.version import __version__
+from medzsad.volume.records import CaseResult, Lesion, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class CaseFacts:
-    """What a case was made of, whatever its result.
-
-    Attributes:
-        candidate: What was found.
-        content_sha256: Digest of the input's bytes; "" if they could not be read.
-        key: Identifies input, options and weights; a case with an equal key is done.
-        config: The resolved options of the run.
-        model: Which model spoke.
-    """
-
-    candidate: Candidate
-    content_sha256: str
-    key: str
-    config: RunConfig
-    model: ModelRecord
-
-
-def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts) -> CaseRecord:
+def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts, writers: Sequence[Writer] = WRITERS) -> CaseRecord:
     """The record of the case, after all its files stand in OUT/<case>.
 
-    A case with a result gets mask, score, picture and record; a refused or failed one the record alone. Files are
-    made in a hidden folder, read back and compared, and the folder is renamed last. What stood under the name
-    before is replaced.
+    A case with a result gets the files of all writers and its record; a refused or failed one the record alone, and
+    error.txt if a bug was the reason. Files are made in a hidden folder, read back and compared, and the folder is
+    renamed last. What stood under the name before is replaced.
 
     Args:
         result: How the case ended.
         out_dir: Output folder of the run; made if absent.
         facts: What the case was made of.
+        writers: What to write of a result.
 
     Raises:
         OutputError: A file could not be written, does not read back as written, or the result contradicts itself.
@@ -71,7 +47,7 @@ def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts) -> CaseRecor
     partial = partial_paths(out_dir, result.name)
     try:
         _start_anew(partial.directory)
-        files = _write_volumes(partial, result, facts.config, facts.model)
+        files = _write_files(partial, result, facts, writers)
         record = case_record(result, facts, files)
         partial.record.write_text(json_text(record), encoding="utf-8", newline="\n")
         replace_directory(partial.directory, final.directory)
@@ -90,8 +66,9 @@ def write_case(result: CaseResult, out_dir: Path, facts: CaseFacts) -> CaseRecor
 
 def case_record(result: CaseResult, facts: CaseFacts, files: dict[str, str] | None = None) -> CaseRecord:
     """The record of a case as case.json holds it; `files` are the names of the written files with their sha256."""
-    scored = result.scan is not None
+    has_scan = result.scan is not None
     return CaseRecord(
+        medzsad_version=__version__,
         name=result.name,
         key=facts.key,
         outcome=result.outcome,
@@ -99,53 +76,94 @@ def case_record(result: CaseResult, facts: CaseFacts, files: dict[str, str] | No
         message=result.message,
         input=_input_record(facts, result.scan, result.slice_axis),
         window=result.window,
-        threshold=result.threshold if scored else None,
-        threshold_provenance=result.threshold_provenance if scored else "",
+        threshold=result.threshold if has_scan else None,
+        threshold_provenance=result.threshold_provenance if has_scan else "",
+        max_score=None if result.score is None else float(result.score.max()),
         model=ModelReference(name=facts.model.name, sha256=facts.model.sha256),
         seed=facts.config.seed,
-        lesions=tuple(LesionRecord.model_validate(lesion, from_attributes=True) for lesion in result.lesions),
+        lesions=tuple(_lesion_record(lesion, facts.config.with_uids) for lesion in result.lesions),
         slices=tuple(SliceRecord.model_validate(entry, from_attributes=True) for entry in result.slices),
         notes=result.notes,
+        warnings=result.warnings,
         files=files or {},
     )
 
 
 def read_case(out_dir: Path, name: str) -> CaseRecord | None:
-    """The record of a finished case, or None if it is absent, damaged, of another version or lacks a file.
+    """The record of a finished case, or None if it is absent, damaged, of another version or lacks a file."""
+    try:
+        return load_case(out_dir, name)
+    except OutputError:
+        return None
 
-    Every file that the record names must be there with the recorded sha256.
+
+def load_case(out_dir: Path, name: str, check_files: bool = True) -> CaseRecord:
+    """The record of a finished case; its files are there with the recorded sha256.
+
+    Args:
+        out_dir: Output folder of the run.
+        name: Of the case.
+        check_files: Whether to read the files; their names are compared in any case.
+
+    Raises:
+        OutputError: The case is absent, damaged, of another version or lacks a file.
     """
     paths = case_paths(out_dir, name)
     try:
         values = json.loads(paths.record.read_bytes())
+    except OSError:
+        raise OutputError("there is no readable case.json") from None
+    except ValueError:
+        raise OutputError("case.json is no whole JSON") from None
+    try:
         record = CaseRecord.model_validate(values)
-        intact = all(
-            Path(file).name == file and _digest(paths.directory / file) == digest
-            for file, digest in record.files.items()
-        )
-    except (OSError, ValueError, ValidationError):
-        return None
-    has_result = record.outcome in (Outcome.LESION, Outcome.NO_LESION)
-    whole = not has_result or {paths.mask.name, paths.score.name} <= set(record.files)
-    return record if record.name == name and intact and whole else None
+    except ValidationError:
+        raise OutputError("case.json is damaged or of another version of medzsad") from None
+    if record.name != name:
+        raise OutputError("case.json names another case")
+    if record.outcome in (Outcome.LESION, Outcome.NO_LESION) and not {paths.mask.name, paths.score.name} <= set(
+        record.files
+    ):
+        raise OutputError("case.json lists no mask or no score")
+    for file, digest in record.files.items():
+        _check_file(paths.directory, file, digest if check_files else None)
+    return record
 
 
-def _write_volumes(paths: CasePaths, result: CaseResult, config: RunConfig, model: ModelRecord) -> dict[str, str]:
+def _check_file(folder: Path, file: str, digest: str | None) -> None:
+    if Path(file).name != file or not (folder / file).is_file():
+        raise OutputError(f"{Path(file).name} is missing")
+    try:
+        whole = digest is None or file_sha256(folder / file) == digest
+    except OSError:
+        whole = False
+    if not whole:
+        raise OutputError(f"{file} is damaged: its sha256 is not the recorded one")
+
+
+def _write_files(paths: CasePaths, result: CaseResult, facts: CaseFacts, writers: Sequence[Writer]) -> dict[str, str]:
     if result.outcome in (Outcome.REFUSED, Outcome.FAILED):
-        return {}
-    if result.scan is None or result.mask is None or result.score is None:
-        raise OutputError(f"Case {result.name} ended as {result.outcome} but brings no scan, mask or score.")
-    if bool(result.mask.any()) != (result.outcome is Outcome.LESION) or bool(result.lesions) != bool(result.mask.any()):
+        if not result.trace:
+            return {}
+        paths.error.write_text(result.trace, encoding="utf-8", newline="\n")
+        return {paths.error.name: file_sha256(paths.error)}
+    scan, mask, _ = scored(result)
+    if bool(mask.any()) != (result.outcome is Outcome.LESION) or bool(result.lesions) != bool(mask.any()):
         raise OutputError(
             f"Case {result.name} contradicts itself: outcome {result.outcome}, {len(result.lesions)} lesions, "
-            f"{int(result.mask.sum())} voxels in the mask."
+            f"{int(mask.sum())} voxels in the mask."
         )
-    write_mask(paths.mask, result.mask, result.scan)
-    verify_mask(paths.mask, result.mask, result.scan)
-    write_score(paths.score, result.score, result.scan, config.score_dtype)
-    verify_score(paths.score, result.score, result.scan)
-    montage_image(result, model_name=model.name).save(paths.montage, format="PNG", compress_level=2)
-    return {path.name: _digest(path) for path in (paths.mask, paths.score, paths.montage)}
+    files: list[Path] = []
+    for writer in writers:
+        if applies(writer, scan):
+            files += writer.write(result, paths.directory, facts)
+            writer.verify(result, paths.directory)
+    return {path.name: file_sha256(path) for path in files}
+
+
+def _lesion_record(lesion: Lesion, with_uids: bool) -> LesionRecord:
+    record = LesionRecord.model_validate(lesion, from_attributes=True)
+    return record if with_uids else record.model_copy(update={"sop_instance_uids": ()})
 
 
 def _input_record(facts: CaseFacts, scan: Scan | None, slice_axis: int) -> InputRecord:
@@ -158,17 +176,17 @@ def _input_record(facts: CaseFacts, scan: Scan | None, slice_axis: int) -> Input
         series_uid_sha256_10=hashlib.sha256(uid.encode()).hexdigest()[:10] if uid else None,
         frame=candidate.frame,
         modality=candidate.modality,
+        description=getattr(candidate, "description", ""),
     )
     if scan is None:
         return found
-    grid = {
-        "modality": scan.modality or found.modality,
-        "shape": scan.shape,
-        "spacing_mm": scan.spacing_mm,
-        "affine_ras": scan.affine_ras.tolist(),
-        "slice_axis": slice_axis,
-        "plane": plane_name(scan.affine_ras, slice_axis),
-    }
+    grid = {"modality": scan.modality or found.modality, "shape": scan.shape, "slice_axis": slice_axis}
+    if scan.has_physical_space:
+        grid |= {
+            "spacing_mm": scan.spacing_mm,
+            "affine_ras": scan.affine_ras.tolist(),
+            "plane": plane_name(scan.affine_ras, slice_axis),
+        }
     return InputRecord.model_validate({**found.model_dump(), **grid})
 
 
@@ -176,8 +194,3 @@ def _start_anew(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     directory.mkdir(parents=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

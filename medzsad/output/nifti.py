@@ -127,7 +127,7 @@ def _image(values: NDArray[Any], scan: Scan) -> Any:
             return kind(values, None, header)
     # No header to copy, or one that the reader had good reason not to follow.
     image = kind(values, scan.affine_ras)
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("mm" if scan.has_physical_space else "unknown")
     image.set_sform(scan.affine_ras, code=1)
     try:
         image.set_qform(scan.affine_ras, code=1, strip_shears=False)

@@ -1,17 +1,16 @@
-"""Names of the files of a result, and writing them whole or not at all.
+"""Names of the files of a result, and putting the whole folder of a case in place at once.
 
-Files and folders are made under a hidden name first (`.medzsad-partial-<name>`), then renamed. A kill at any
-moment leaves under the final name the old result, the new one, or nothing; never a part of one.
+A folder is made under a hidden name first (`.medzsad-partial-<name>`), then renamed. A kill at any moment leaves the
+old result, the new one, or nothing under the final name; never a part of one.
 """
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from medzsad.errors import OutputError
+from medzsad.files import PARTIAL, flush_to_disk
 
-PARTIAL = ".medzsad-partial-"
 OLD = ".medzsad-old-"
 
 
@@ -35,6 +34,11 @@ class CasePaths:
     def montage(self) -> Path:
         """Picture of the slices with the highest scores."""
         return self.directory / "montage.png"
+
+    @property
+    def error(self) -> Path:
+        """Where an unforeseen error arose, to be sent with a report."""
+        return self.directory / "error.txt"
 
     @property
     def record(self) -> Path:
@@ -71,67 +75,17 @@ def replace_directory(partial: Path, final: Path) -> None:
     old = final.with_name(f"{OLD}{final.name}")
     try:
         for file in sorted(partial.iterdir()):
-            _flush_to_disk(file)
-        _flush_to_disk(partial)
-        _remove(old)
+            flush_to_disk(file)
+        flush_to_disk(partial)
+        remove(old)
         if final.is_symlink() or final.exists():
             _refuse_foreign(final)
             final.rename(old)
         partial.rename(final)
-        _flush_to_disk(final.parent)
-        _remove(old)
+        flush_to_disk(final.parent)
+        remove(old)
     except OSError as error:
         raise OutputError(f"{final} could not be put in place: {error.strerror}.") from error
-
-
-def clean_leftovers(out_dir: Path) -> tuple[str, ...]:
-    """Names of what a killed run had left behind in `out_dir`, now deleted.
-
-    Half-written results and old ones that were moved aside go; nothing else is touched. Only one run at a time may
-    write to `out_dir`.
-
-    Raises:
-        OutputError: The file system refuses.
-    """
-    if not out_dir.is_dir():
-        return ()
-    leftovers = sorted(path for path in out_dir.iterdir() if path.name.startswith((PARTIAL, OLD)))
-    try:
-        for path in leftovers:
-            _remove(path)
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename} is left from a run that was stopped and cannot be deleted: {error.strerror}. "
-            "Delete it by hand, or choose another output folder."
-        ) from error
-    return tuple(path.name for path in leftovers)
-
-
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Writes a file so that under its name the old content or the whole new one is found, even after a kill.
-
-    Raises:
-        OutputError: The file system refuses.
-    """
-    partial = path.with_name(f"{PARTIAL}{path.name}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-        _flush_to_disk(path.parent)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    """`write_bytes_atomic` for text: UTF-8, lines end as they stand in `text`.
-
-    Raises:
-        OutputError: The file system refuses.
-    """
-    write_bytes_atomic(path, text.encode("utf-8"))
 
 
 def _folder_name(name: str) -> str:
@@ -152,18 +106,13 @@ def _refuse_foreign(final: Path) -> None:
         )
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Deletes a file, a link (not what it leads to) or a whole folder; nothing happens if there is none.
+
+    Raises:
+        OSError: The file system refuses.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _flush_to_disk(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,30 +14,38 @@ from markupsafe import Markup
 from PIL import Image
 
 from medzsad.errors import OutputError
-from medzsad.output.paths import case_paths, write_text_atomic
-from medzsad.output.schema import CaseRecord, LesionRecord, RunManifest, RunReport, json_text
+from medzsad.files import write_text_atomic
+from medzsad.output.paths import case_paths
+from medzsad.output.schema import CaseRecord, IncompleteCase, LesionRecord, RunManifest, RunReport, json_text
 from medzsad.volume.records import Outcome
+from medzsad.volume.threshold import GIVEN_BY_USER
 
 MOST_EMBEDDED_CASES = 200
 MOST_PICTURE_BYTES = 150_000
 
-CASE_COLUMNS = ("case", "outcome", "code", "message", "input", "modality", "plane", "model", "threshold", "lesions")
+CASE_COLUMNS = (
+    "case", "outcome", "code", "message", "warnings", "input", "description", "modality", "plane", "model",
+    "threshold", "case_max_score", "lesions",
+)  # fmt: skip
 LESION_COLUMNS = (
     "lesion", "volume_mm3", "voxel_count", "max_score", "mean_score", "mean_spread",
     "centroid_lps_x_mm", "centroid_lps_y_mm", "centroid_lps_z_mm",
     "centroid_ras_x_mm", "centroid_ras_y_mm", "centroid_ras_z_mm",
     "i_first", "i_last", "j_first", "j_last", "k_first", "k_last",
-    "slice_axis", "slice_first", "slice_last", "sop_instance_uids",
+    "slice_axis", "slice_first", "slice_last", "instance_first", "instance_last", "sop_instance_uids",
 )  # fmt: skip
 
 
-def write_reports(out_dir: Path, manifest: RunManifest, cases: Sequence[CaseRecord]) -> None:
+def write_reports(
+    out_dir: Path, manifest: RunManifest, cases: Sequence[CaseRecord], incomplete: Sequence[IncompleteCase] = ()
+) -> None:
     """Writes report.json, report.csv and report.html into `out_dir`, each of them whole or not at all.
 
     Args:
         out_dir: Where the case folders stand; pictures are taken from there.
         manifest: What the run was made with.
-        cases: All cases of the run, in the order in which they are to be listed.
+        cases: All cases, in the order in which they are to be listed.
+        incomplete: Cases whose folder holds no usable result.
 
     Raises:
         OutputError: A file could not be written.
@@ -50,6 +58,7 @@ def write_reports(out_dir: Path, manifest: RunManifest, cases: Sequence[CaseReco
         manifest=manifest,
         counts={outcome: sum(case.outcome == outcome for case in cases) for outcome in Outcome},
         cases=tuple(case.summary() for case in cases),
+        incomplete=tuple(incomplete),
     )
     write_text_atomic(out_dir / "report.json", json_text(report))
     write_text_atomic(out_dir / "report.csv", csv_text(cases))
@@ -63,9 +72,9 @@ def csv_text(cases: Sequence[CaseRecord]) -> str:
     writer.writerow(CASE_COLUMNS + LESION_COLUMNS)
     for case in cases:
         facts = (
-            case.name, str(case.outcome), case.code or "", case.message, case.input.label, case.input.modality,
-            case.input.plane or "", case.model.name, "" if case.threshold is None else case.threshold,
-            len(case.lesions),
+            case.name, str(case.outcome), case.code or "", case.message, " ".join(case.warnings), case.input.label,
+            case.input.description, case.input.modality, case.input.plane or "", case.model.name,
+            _cell(case.threshold), _cell(case.max_score), len(case.lesions),
         )  # fmt: skip
         rows = [_lesion_cells(lesion) for lesion in case.lesions] or [("",) * len(LESION_COLUMNS)]
         for row in rows:
@@ -86,8 +95,25 @@ def html_text(out_dir: Path, report: RunReport) -> str:
         report=report,
         manifest=report.manifest,
         model=report.manifest.model,
+        threshold=threshold_text(report.manifest),
         cases=list(zip(report.cases, pictures, strict=True)),
         address=lambda *parts: quote("/".join(parts)),
+    )
+
+
+def threshold_text(manifest: RunManifest) -> str:
+    """Which threshold the run used, and who chose it."""
+    given, model = manifest.config.get("threshold"), manifest.model
+    stored = "the weights hold none"
+    if model.threshold is not None:
+        chosen_by = f" ({model.threshold_provenance})" if model.threshold_provenance else ""
+        stored = f"{model.threshold:.4g}, stored with the weights{chosen_by}"
+    if given is None:
+        return stored
+    return (
+        f"{given:.4g}, {GIVEN_BY_USER} (instead of {stored})"
+        if model.threshold is not None
+        else (f"{given:.4g}, {GIVEN_BY_USER} ({stored})")
     )
 
 
@@ -119,19 +145,25 @@ def embedded_picture(path: Path) -> Markup:
 def _lesion_cells(lesion: LesionRecord) -> tuple[Any, ...]:
     return (
         lesion.index,
-        lesion.volume_mm3,
+        _cell(lesion.volume_mm3),
         lesion.voxel_count,
         lesion.max_score,
         lesion.mean_score,
-        "" if lesion.mean_spread is None else lesion.mean_spread,
-        *lesion.centroid_lps_mm,
-        *lesion.centroid_ras_mm,
+        _cell(lesion.mean_spread),
+        *(lesion.centroid_lps_mm or ("",) * 3),
+        *(lesion.centroid_ras_mm or ("",) * 3),
         *(edge for pair in lesion.bounding_box for edge in pair),
         lesion.slice_axis,
         lesion.slice_first,
         lesion.slice_last,
+        _cell(lesion.instance_first),
+        _cell(lesion.instance_last),
         " ".join(lesion.sop_instance_uids),
     )
+
+
+def _cell(value: float | None) -> float | str:
+    return "" if value is None else value
 
 
 def safe_cell(cell: Any) -> Any:

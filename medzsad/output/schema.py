@@ -16,7 +16,7 @@ from medzsad.output.panels import Plane
 from medzsad.scan.records import SourceKind
 from medzsad.volume.records import Outcome
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["2.0"] = "2.0"
 NOTICE = "Research use, not a medical device."
 
 
@@ -58,7 +58,7 @@ class _Record(BaseModel):
 
 
 class ModelRecord(_Record):
-    """Which model spoke, what it was made of, and who chose its threshold."""
+    """The model of a run: what it was made of, and who chose its threshold."""
 
     name: str
     method: str
@@ -76,12 +76,23 @@ class ModelRecord(_Record):
 
 
 class RunManifest(_Record):
-    """What a run was made with: program, model, device, libraries, and the resolved configuration."""
+    """What a run was made with: program, model, device, libraries, and the resolved configuration.
+
+    Attributes:
+        medzsad_version: Version of the program.
+        model: The model.
+        device: Where it ran.
+        precision: Its arithmetic.
+        threads: Processor threads of the model in each process; another number changes scores by rounding.
+        config: The resolved options.
+        versions: Of Python and of the packages that results depend on.
+    """
 
     medzsad_version: str
     model: ModelRecord
     device: str
     precision: str
+    threads: int | None = None
     config: PlainDict = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -103,11 +114,12 @@ class InputRecord(_Record):
         series_uid_sha256_10: First ten hex digits of the sha256 of the SeriesInstanceUID.
         frame: Index along the fourth axis, if one was chosen.
         modality: As the file says; "" where it does not.
+        description: SeriesDescription, for DICOM, where it does not name the patient; else "".
         shape: Voxels along (i, j, k); null if the scan was not read.
-        spacing_mm: Distance between voxel centers along (i, j, k).
-        affine_ras: Voxel index (i, j, k, 1) to position in millimeters, RAS+.
+        spacing_mm: Distance between voxel centers along (i, j, k); null where nobody measured it (photographs).
+        affine_ras: Voxel index (i, j, k, 1) to position in millimeters, RAS+; null as above.
         slice_axis: Array axis (0, 1, 2) along which it was sliced.
-        plane: Anatomical name of the slices.
+        plane: Anatomical name of the slices; null as above.
     """
 
     kind: SourceKind
@@ -116,6 +128,7 @@ class InputRecord(_Record):
     series_uid_sha256_10: str | None = None
     frame: int | None = None
     modality: str = ""
+    description: str = ""
     shape: tuple[int, int, int] | None = None
     spacing_mm: tuple[Precise, Precise, Precise] | None = None
     affine_ras: tuple[tuple[Precise, Precise, Precise, Precise], ...] | None = None
@@ -124,21 +137,27 @@ class InputRecord(_Record):
 
 
 class LesionRecord(_Record):
-    """One connected component of the mask; see `medzsad.volume.records.Lesion` for units and frames."""
+    """One connected component of the mask; see `medzsad.volume.records.Lesion` for units and frames.
+
+    What is measured in millimeters is null for a scan without a physical space. SOPInstanceUIDs are given with
+    --with-uids only.
+    """
 
     index: int
     voxel_count: int
-    volume_mm3: Millimeters
+    volume_mm3: Millimeters | None
     max_score: Score
     mean_score: Score
     mean_spread: Precise | None
     centroid_index: Position
-    centroid_lps_mm: Position
-    centroid_ras_mm: Position
+    centroid_lps_mm: Position | None
+    centroid_ras_mm: Position | None
     bounding_box: tuple[Range, Range, Range]
     slice_axis: int
     slice_first: int
     slice_last: int
+    instance_first: int | None = None
+    instance_last: int | None = None
     sop_instance_uids: tuple[str, ...] = ()
 
 
@@ -152,9 +171,31 @@ class SliceRecord(_Record):
 
 
 class CaseSummary(_Record):
-    """One case as report.json lists it."""
+    """One case as report.json lists it.
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    Attributes:
+        schema_version: Of this record.
+        medzsad_version: Version of the program that computed the case, perhaps in an earlier run.
+        name: Name of the case and of its folder.
+        key: Identifies input, options and weights.
+        outcome: How it ended.
+        code: Reason code of a refusal.
+        message: Why it was refused or failed.
+        input: What was read.
+        window: Which values became black and white.
+        threshold: Score from which a voxel belongs to the mask.
+        threshold_provenance: Who chose the threshold.
+        max_score: The highest score of all voxels.
+        model: The model.
+        seed: Of the prompt samples.
+        lesions: Connected components of the mask.
+        notes: What was done to read or score it.
+        warnings: What may make the scores meaningless.
+        files: Files of the case with their sha256.
+    """
+
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    medzsad_version: str
     name: str
     key: str
     outcome: Outcome
@@ -164,10 +205,12 @@ class CaseSummary(_Record):
     window: PlainDict = Field(default_factory=dict)
     threshold: Precise | None = None
     threshold_provenance: str = ""
+    max_score: Score | None = None
     model: ModelReference
     seed: int
     lesions: tuple[LesionRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     files: dict[str, Sha256] = Field(default_factory=dict)
 
 
@@ -181,14 +224,22 @@ class CaseRecord(CaseSummary):
         return CaseSummary.model_validate(self.model_dump(exclude={"slices"}))
 
 
-class RunReport(_Record):
-    """report.json: the run, how many cases ended in which outcome, and the cases."""
+class IncompleteCase(_Record):
+    """A case whose folder holds no usable result, and why."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    name: str
+    problem: str
+
+
+class RunReport(_Record):
+    """report.json: the run, how many cases ended in which outcome, and all cases in the folder, by name."""
+
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     notice: str = NOTICE
     manifest: RunManifest
     counts: dict[Outcome, int]
     cases: tuple[CaseSummary, ...]
+    incomplete: tuple[IncompleteCase, ...] = ()
 
 
 def report_schema() -> dict[str, Any]:

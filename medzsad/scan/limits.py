@@ -1,4 +1,4 @@
-"""From the options of a run to what reading may cost and tolerate."""
+"""The part of a run's options that reading needs."""
 
 from medzsad.config import RunConfig
 from medzsad.scan.records import ReadLimits

@@ -159,3 +159,24 @@ def _slice_axis(image: Any) -> int | None:
         return None
     axis = image.header.get_dim_info()[2]
     return None if axis is None or axis > 2 else int(axis)
+
+
+def scan_of_image(image: Any, name: str) -> Scan:
+    """The scan of a nibabel image in memory, as if it had been read from its file.
+
+    Raises:
+        RefusedError: It is of another format, 4D, or has no usable affine.
+    """
+    shape, frames = _grid_shape(image, name)
+    if frames > 1:
+        raise RefusedError(ReasonCode.SERIES_4D, f"{name} has {frames} frames. Choose one with image.slicer[..., n].")
+    affine_ras, notes = _affine_ras(image, name)
+    return Scan(
+        name=name,
+        voxels=_voxels(image, shape, None),
+        affine_ras=affine_ras,
+        modality="",
+        acquisition_axis=_slice_axis(image),
+        source=Source(kind="nifti", nifti_header=image.header.copy() if isinstance(image, nib.Nifti1Pair) else None),
+        notes=notes,
+    )

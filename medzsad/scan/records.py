@@ -12,7 +12,7 @@ from medzsad.errors import ReasonCode
 # An empty file that marks a folder of results, so that `medzsad run . -o out` never takes its own masks for scans.
 RESULTS_MARK = ".medzsad"
 # What a run writes beside its cases in that folder; no case may have such a name.
-REPORT_FILES = frozenset({"report.json", "report.csv", "report.html"})
+REPORT_FILES = frozenset({"manifest.json", "report.json", "report.csv", "report.html"})
 
 SourceKind = Literal["dicom", "nifti", "itk", "picture", "array"]
 
@@ -107,6 +107,7 @@ class Scan:
         source: Where it came from.
         missing_slices: Indices along `acquisition_axis` at which nothing was acquired (irregular series only).
         notes: What was done to make it readable, for the report; empty for a plain scan.
+        has_physical_space: Whether the affine was measured; a photograph has pixels, but no millimeters.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Scan:
     source: Source = field(repr=False)
     missing_slices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    has_physical_space: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from medzsad.config import Precision
 from medzsad.errors import ScoringError
-from medzsad.methods.base import Detector, Prediction
+from medzsad.methods.base import Prediction
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import NoiseSource
 from medzsad.scoring.ahead import one_ahead
 from medzsad.scoring.device import autocast
@@ -115,7 +116,7 @@ def score_batch(
         )
     if not (np.isfinite(scores[0]).all() and np.isfinite(scores[2]).all()):
         raise ScoringError(
-            f"The model {detector.info.name} gave scores that are no numbers. Verify its weights "
+            f"The model {detector.card.name} gave scores that are no numbers. Verify its weights "
             "(`medzsad weights verify`), or use --precision float32."
         )
     return [scores]

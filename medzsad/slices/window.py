@@ -67,13 +67,15 @@ def resolve_window(scan: Scan, choice: str = "auto") -> Window:
     modality = scan.modality.upper()
     sample = _sample(scan.voxels)
     tissue = _CT_TISSUE_HU if modality == "CT" else _tissue_level(sample)
+    # Who asks for such values on a CT whose values all lie below tissue knows that they are not Hounsfield units.
+    asked_tissue = _tissue_level(sample) if modality == "CT" and scan.voxels.max() <= tissue else tissue
     if "," in choice:
         low, high = _given_limits(choice)
-        return Window("given", low, high, tissue, "given by the user")
+        return Window("given", low, high, asked_tissue, "given by the user")
     if choice in CT_WINDOWS:
         return _preset(choice, tissue, "named by the user")
     if choice == "percentiles":
-        return _percentiles(sample, tissue, "asked for by the user", scan)
+        return _percentiles(sample, asked_tissue, "asked for by the user", scan)
     if choice != "auto":
         raise ConfigError(
             f"Unknown window '{choice}'. Use auto, percentiles, LOW,HIGH, or one of {', '.join(CT_WINDOWS)}."

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medzsad.errors import ConfigError, ScoringError
 from medzsad.generator.images import generate
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.slices.transforms import clip_normalize
 
@@ -116,7 +116,7 @@ def _count(detector: Detector, batches: Iterable[tuple[Tensor, Sequence[str]]]) 
             maps = detector.predict(images.to(device), names, SharedNoise(0)).score_map.float().cpu().numpy()
         if not np.isfinite(maps).all():
             raise ScoringError(
-                f"The model {detector.info.name} gave scores that are no numbers, so no threshold can be chosen. "
+                f"The model {detector.card.name} gave scores that are no numbers, so no threshold can be chosen. "
                 "Its training has diverged: lower the learning rates, or train in float32."
             )
         counts.add(maps)

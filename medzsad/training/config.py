@@ -61,21 +61,21 @@ class TrainConfig(_Part):
     """Options of `medzsad train`.
 
     Attributes:
+        method: Name of the method, as `medzsad.methods.registry` knows it.
+        options: Of the method's training; see its `train_options`.
         data: The auxiliary images.
         hold_out: Share of them that chooses epochs and the threshold and is never trained on.
         tower: Name or file of weights that bring a CLIP tower, an open_clip name such as ViT-L-14-336/openai, or the
             file of a tower.
-        image_size: Side of the input in pixels; None takes that of the tower's weights, else 518.
-        layers: Vision blocks that are read; None takes those of the tower's weights, else 6, 12, 18, 24.
+        image_size: Side of the input in pixels; None takes that of the tower's weights, else the method's.
+        layers: Vision blocks that are read; None takes those of the tower's weights, else the method's.
         start: "fresh", or name or file of the weights whose prompts are trained further; their sizes then count.
-        bank: Prompts per polarity.
-        context_tokens: Learned context tokens of a prompt.
-        state_tokens: Learned state tokens of a prompt.
-        flows: Planar flow steps.
         batch: Images per step, those of all processes together.
         accumulate: Parts that each process cuts its share of a batch into, to save memory.
         epochs: At most, of both stages together.
         patience: Epochs without improvement in a row that end a stage.
+        keep: Whose weights are written: those of the `best` epoch on held-out images, or those of the `last` one,
+            which needs no held-out images and no validation.
         seed: Of everything random.
         validation_samples: Prompt samples per image in validation.
         augment: Whether training images are augmented.
@@ -88,33 +88,31 @@ class TrainConfig(_Part):
         max_minutes: Stop after so long, to be gone on with later; changes no result.
         tensorboard: Whether a log for TensorBoard is written to OUT/board.
         skip_bad: Leave out images with errors instead of refusing to train.
-        legacy_kl: Weight the divergences as the authors' program does.
         legacy_validation: Choose the epoch on test images of another benchmark; None uses held-out images. The authors
             hold nothing out: set `hold_out: 0` beside it. The threshold then rests on phantoms alone.
         false_pixels: Share of sound pixels that the threshold lets through.
         phantoms: Generated healthy images that the threshold is chosen on beside held-out ones.
         name: Of the weights.
         class_name: Word for the object, stored with the weights.
-        samples: Prompt samples per image, stored with the weights.
-        licence: Of the weights, stored with them.
-        source: Where the data come from and under which licences, stored with the weights.
+        samples: Prompt samples per image, stored with the weights; None takes the number of the method's authors.
+        license: Of the weights, stored with them.
+        source: Where the data come from and under which licenses, stored with the weights.
         description: A sentence for reports, stored with the weights.
     """
 
+    method: str = "bayes_pfl"
+    options: dict[str, Any] = Field(default_factory=dict)
     data: DataOptions
     hold_out: float = Field(default=0.15, ge=0, lt=1)
     tower: str = "medzsad-mini"
     image_size: int | None = Field(default=None, ge=1)
     layers: tuple[int, ...] | None = None
     start: str = "fresh"
-    bank: int = Field(default=3, ge=1)
-    context_tokens: int = Field(default=5, ge=1)
-    state_tokens: int = Field(default=5, ge=1)
-    flows: int = Field(default=10, ge=1)
     batch: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
     epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=4, ge=1)
+    keep: Literal["best", "last"] = "best"
     seed: int = Field(default=333, ge=0)
     validation_samples: int = Field(default=5, ge=1)
     augment: bool = True
@@ -127,14 +125,13 @@ class TrainConfig(_Part):
     max_minutes: float | None = Field(default=None, gt=0)
     tensorboard: bool = False
     skip_bad: bool = False
-    legacy_kl: bool = False
     legacy_validation: LegacyValidation | None = None
     false_pixels: float = Field(default=0.005, gt=0, lt=1)
     phantoms: int = Field(default=128, ge=0)
     name: str = "trained"
     class_name: str = "object"
-    samples: int = Field(default=10, ge=1, le=1000)
-    licence: str = ""
+    samples: int | None = Field(default=None, ge=1, le=1000)
+    license: str = ""
     source: str = ""
     description: str = ""
 
@@ -196,8 +193,10 @@ def make_train_config(
         ConfigError: A key is unknown or a value is wrong.
     """
     config = checked_model(TrainConfig, options, where)
-    if config.hold_out == 0 and config.legacy_validation is None:
-        raise ConfigError(f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15.")
+    if config.hold_out == 0 and config.legacy_validation is None and config.keep == "best":
+        raise ConfigError(
+            f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15; or set keep: last."
+        )
     return _with_paths(config, folder, folder if data is None else data)
 
 

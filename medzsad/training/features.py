@@ -15,16 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from medzsad.clip.vision import ImageFeatures, image_features
+from medzsad.clip.tower import Tower
+from medzsad.clip.vision import ImageFeatures
 from medzsad.config import Precision
 from medzsad.datasets.pictures import read_picture
 from medzsad.datasets.records import Record, data_sha256, relative_name
-from medzsad.scoring.device import autocast
+from medzsad.methods.objective import Truth
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.augment import augment, mosaic
-from medzsad.training.objective import Truth
 from medzsad.training.randomness import generator_for
-from medzsad.training.tower import Tower
 
 _AUGMENT = 1  # first number of the random stream of this file; those of the loop are others
 _DIGEST = 32
@@ -46,7 +45,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FeatureBatch:
     """Features of images with what is known about them.
 
     Attributes:
@@ -81,11 +80,12 @@ class FeatureSource:
     from the first time on. A kept file that is damaged is made anew. Without one they are computed batch by batch.
 
     Args:
-        tower: Frozen, on `device`.
+        tower: Frozen, on `device`, its arithmetic set.
         records: The images.
         root: What their names are relative to.
+        tower_sha256: Digest of the tower's file, part of the folder's name.
         device: Where the tower is.
-        precision: Its arithmetic.
+        precision: Name of that arithmetic, part of the folder's name.
         change: How pictures are changed; None takes them as they are.
         folder: Parent of the folder with kept features; None keeps nothing.
         workers: Threads that read.
@@ -97,6 +97,7 @@ class FeatureSource:
         records: Sequence[Record],
         root: Path,
         *,
+        tower_sha256: str,
         device: torch.device,
         precision: Precision,
         change: Change | None = None,
@@ -105,6 +106,7 @@ class FeatureSource:
     ) -> None:
         self.records = tuple(records)
         self._tower, self._device, self._precision = tower, device, precision
+        self._tower_sha256 = tower_sha256
         self._change, self._workers = change, workers
         self.folder = None if folder is None else folder / _key(self, root)
         self._defects: dict[str, list[int]] = defaultdict(list)
@@ -131,7 +133,7 @@ class FeatureSource:
             image, mask = augment(image, mask, source)
         return image, mask, label
 
-    def batches(self, plan: Sequence[Sequence[int]], variant: int = 0) -> Iterator[Batch]:
+    def batches(self, plan: Sequence[Sequence[int]], variant: int = 0) -> Iterator[FeatureBatch]:
         """One batch per list of places in `plan`; the next one is read while one is used."""
         if self._workers == 0:
             for places in plan:
@@ -153,7 +155,7 @@ class FeatureSource:
             return kept
         return _Picture(*self.picture(place, variant))
 
-    def _finish(self, found: Sequence[_Picture | _Kept], places: Sequence[int], variant: int) -> Batch:
+    def _finish(self, found: Sequence[_Picture | _Kept], places: Sequence[int], variant: int) -> FeatureBatch:
         if self.folder is None:
             pictures = [item for item in found if isinstance(item, _Picture)]
             features = self._compute([picture.image for picture in pictures])
@@ -170,13 +172,12 @@ class FeatureSource:
             torch.stack(masks).float().to(self._device),
             torch.tensor([item.mask is not None for item in found], device=self._device),
         )
-        return Batch(features, truth, tuple(self.records[place].class_name for place in places))
+        return FeatureBatch(features, truth, tuple(self.records[place].class_name for place in places))
 
     @torch.no_grad()
     def _compute(self, images: Sequence[Tensor]) -> ImageFeatures:
         batch = torch.stack([clip_normalize(image / 255) for image in images]).to(self._device)
-        with autocast(self._device, self._precision):
-            found = image_features(self._tower.clip, self._tower.spec, batch)
+        found = self._tower.features(batch)
         return ImageFeatures(found.cls.float(), tuple(layer.float() for layer in found.patches), found.grid)
 
     def _keep(self, picture: _Picture, place: int, variant: int) -> _Kept:
@@ -196,7 +197,7 @@ def _key(source: FeatureSource, root: Path) -> str:
     """Name of the folder of kept features: a hash of all that they depend on."""
     names = [(relative_name(root, r.image), r.label, r.class_name, r.mask is not None) for r in source.records]
     parts = {
-        "tower": source._tower.sha256,
+        "tower": source._tower_sha256,
         "spec": dataclasses.asdict(source._tower.spec),
         "data": data_sha256(root, source.records),
         "records": names,

@@ -1,66 +1,36 @@
-"""Scores of validation images from their features, as a detector gives them."""
+"""Scores of held-out images from their features, given by the detector as it stands."""
 
 from collections.abc import Callable, Sequence
 
-import open_clip
-import torch
 from torch import Tensor
 
-from medzsad.config import Precision
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.maps import score_maps
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.scoring.device import autocast
 from medzsad.training.contact_sheet import SheetRow
 from medzsad.training.distributed import World
-from medzsad.training.features import Batch, FeatureSource
+from medzsad.training.features import FeatureBatch, FeatureSource
 from medzsad.training.validation import ClassScores
 
 _BATCH = 8
 _SHEET_ROWS = 12
 
 
-class Scorer:
-    """Scores batches of features with prompts in training.
-
-    Args:
-        clip: Frozen tower.
-        prompts: In training.
-        samples: Prompt samples per image.
-        seed: Of these; all images share them.
-        precision: Arithmetic of the text side.
-    """
-
-    def __init__(
-        self, clip: open_clip.CLIP, prompts: BayesPFL, *, samples: int, seed: int, precision: Precision
-    ) -> None:
-        self._clip, self._prompts = clip, prompts
-        self._samples, self._seed, self._precision = samples, seed, precision
-
-    @torch.no_grad()
-    def __call__(self, batch: Batch, stage: int) -> tuple[Tensor, Tensor]:
-        """Score maps (b, S, S) and image scores (b,) in [0, 1]."""
-        prompts, features = self._prompts, batch.features
-        noise = SharedNoise(self._seed).draw(len(batch.class_names), self._samples, prompts.sizes["width"])
-        sample = prompts.sample_prompts(features, noise)
-        with autocast(features.cls.device, self._precision):
-            text = prompts.encode_prompts(self._clip, sample, batch.class_names)
-        layers = prompts.pixel_logits(features, text)
-        size = (batch.truth.masks.shape[-2], batch.truth.masks.shape[-1])
-        maps, _ = score_maps(layers, features.grid, size, self._samples)
-        image = prompts.image_logits(features, text, stage).softmax(dim=-1)[..., 1].mean(dim=1)
-        return maps, image
+def batch_scores(detector: Detector, batch: FeatureBatch, seed: int) -> tuple[Tensor, Tensor]:
+    """Score maps (b, S, S) and image scores (b,) in [0, 1]; `seed` is that of the prompt samples."""
+    size = (batch.truth.masks.shape[-2], batch.truth.masks.shape[-1])
+    found = detector.predict_features(batch.features, batch.class_names, SharedNoise(seed), size)
+    return found.score_map, found.image_score
 
 
 def validation_scores(
-    scorer: Scorer, source: FeatureSource, stage: int, world: World, keep_going: Callable[[], None]
+    detector: Detector, seed: int, source: FeatureSource, world: World, keep_going: Callable[[], None]
 ) -> dict[str, ClassScores]:
     """Scores of all images by class, the same in every process.
 
     Args:
-        scorer: Gives the scores.
+        detector: Gives the scores.
+        seed: Of the prompt samples; all images share them.
         source: The images.
-        stage: Whose image head is used.
         world: Each process scores its share.
         keep_going: Called between batches; raises to end early.
     """
@@ -69,7 +39,7 @@ def validation_scores(
     found: dict[str, ClassScores] = {}
     for batch in source.batches(plan):
         keep_going()
-        maps, images = scorer(batch, stage)
+        maps, images = batch_scores(detector, batch, seed)
         for place, name in enumerate(batch.class_names):
             scores = found.setdefault(name, ClassScores())
             scores.pixels.add(maps[place], batch.truth.masks[place], batch.truth.has_mask[place])
@@ -82,12 +52,12 @@ def validation_scores(
     return dict(sorted(total.items()))
 
 
-def sheet_rows(scorer: Scorer, source: FeatureSource, stage: int) -> list[SheetRow]:
+def sheet_rows(detector: Detector, seed: int, source: FeatureSource) -> list[SheetRow]:
     """The same few images of every epoch with their maps: of each class the first defects and sound ones, in turns."""
     rows = []
     for place in _shown(source):
         batch = next(iter(source.batches([[place]])))
-        maps, _ = scorer(batch, stage)
+        maps, _ = batch_scores(detector, batch, seed)
         image, mask, label = source.picture(place)
         title = f"{batch.class_names[0]}, {'defect' if label else 'sound'}"
         rows.append(SheetRow(image, mask, maps[0].cpu(), title))

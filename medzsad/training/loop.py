@@ -7,29 +7,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medzsad.config import Precision
+from medzsad.clip.tower import Tower
 from medzsad.errors import ScoringError
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.noise import Noise
-from medzsad.scoring.device import autocast
+from medzsad.methods.base import Method, PromptModel
+from medzsad.methods.detector import Detector
+from medzsad.methods.objective import Objective, Stage
 from medzsad.training.config import TrainConfig
 from medzsad.training.distributed import World
-from medzsad.training.features import Batch, FeatureSource
-from medzsad.training.held_out import Scorer, validation_scores
-from medzsad.training.objective import ObjectiveOptions, bayes_pfl_losses
+from medzsad.training.features import FeatureBatch, FeatureSource
+from medzsad.training.held_out import validation_scores
 from medzsad.training.observer import TrainObserver
 from medzsad.training.optimization import PatienceRule, make_optimizer, rate_share, set_rates
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import TrainState, load_state, save_state
-from medzsad.training.tower import Tower
 from medzsad.training.validation import validation_figures
+from medzsad.weights.card import WeightsCard
 
-_ORDER, _NOISE, _PAIR = 2, 3, 4  # first numbers of the random streams; 1 is that of the augmentation
+_ORDER, _NOISE, _CHOICE = 2, 3, 4  # first numbers of the random streams; 1 is that of the augmentation
 
 
 class Paused(Exception):
@@ -38,27 +37,31 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What does not change while a model trains, but for the numbers in `prompts`.
+    """What does not change while a model trains, but for the numbers in `model`.
 
     Attributes:
         config: Options.
-        tower: Frozen.
-        prompts: Trained in place.
+        method: What is trained.
+        objective: Of the method, with the options of the configuration.
+        tower: Frozen, its arithmetic set.
+        model: Trained in place.
+        card: Of the tower and the model, as far as it is known before the training.
         train: Features to train on.
         held: Features to validate on.
         world: The processes.
-        precision: Arithmetic of tower and text side.
         identity: What the weights depend on.
         out: Folder of results.
     """
 
     config: TrainConfig
+    method: Method
+    objective: Objective
     tower: Tower
-    prompts: BayesPFL
+    model: PromptModel
+    card: WeightsCard
     train: FeatureSource
     held: FeatureSource
     world: World
-    precision: Precision
     identity: dict[str, Any]
     out: Path
 
@@ -67,16 +70,15 @@ class Training:
         """Steps of an epoch; the last one may be of a smaller batch."""
         return -(-len(self.train.records) // self.config.batch)
 
-    def scorer(self) -> Scorer:
-        """Scores validation images with the prompts as they are."""
-        config = self.config
-        return Scorer(
-            self.tower.clip,
-            self.prompts,
-            samples=config.validation_samples,
-            seed=config.seed,
-            precision=self.precision,
-        )
+    def stage(self, number: int) -> Stage:
+        """The stage of a number counted from 1."""
+        return self.objective.stages[number - 1]
+
+    def detector(self, number: int) -> Detector:
+        """Scores validation images with the model as it is, used as after the stage of this number."""
+        options = self.objective.used_with(self.stage(number)).model_dump(mode="json")
+        card = self.card.model_copy(update={"options": options, "samples": self.config.validation_samples})
+        return Detector(self.tower, self.model, self.method, card)
 
 
 class Stopper:
@@ -123,9 +125,10 @@ def begin(training: Training) -> TrainState:
     state = load_state(training.out, training.identity) if training.world.first else None
     state = training.world.share(state)
     if state is None:
-        rule = PatienceRule(epochs=config.epochs, patience=config.patience - 1)
-        state = TrainState(rule=rule, prompts=_copy(training.prompts))
-    training.prompts.load_state_dict(state.prompts)
+        stages = len(training.objective.stages)
+        rule = PatienceRule(epochs=config.epochs, stages=stages, patience=config.patience - 1)
+        state = TrainState(rule=rule, model=_copy(training.model))
+    training.model.load_state_dict(state.model)
     return state
 
 
@@ -148,7 +151,7 @@ class Loop:
             self._optimizer.load_state_dict(state.optimizer)
 
     def _new_optimizer(self) -> torch.optim.Adam:
-        return make_optimizer(self.training.prompts, self.state.rule.stage)
+        return make_optimizer(self.training.model, self.training.stage(self.state.rule.stage))
 
     def run_epoch(self) -> dict[str, Any]:
         """The record of the epoch that is finished; goes on within it.
@@ -158,7 +161,7 @@ class Loop:
             ScoringError: A loss is not finite.
         """
         training, state = self.training, self.state
-        epoch, stage = state.rule.epoch, state.rule.stage
+        epoch = state.rule.epoch
         order = torch.randperm(
             len(training.train.records), generator=generator_for(training.config.seed, _ORDER, epoch)
         ).tolist()
@@ -175,24 +178,32 @@ class Loop:
         for step in range(state.step, len(steps)):
             self._pause_if_asked()
             self._train_step(step, len(steps[step]), [part for part in cuts[step] if part], batches)
-        scores = validation_scores(training.scorer(), training.held, stage, training.world, self._pause_if_asked)
+        if training.config.keep == "last":
+            return self._close_epoch({}, {})
+        detector = training.detector(state.rule.stage)
+        seed = training.config.seed
+        scores = validation_scores(detector, seed, training.held, training.world, self._pause_if_asked)
         return self._close_epoch(*validation_figures(scores))
 
-    def _train_step(self, step: int, count: int, parts: Sequence[Sequence[int]], batches: Iterator[Batch]) -> None:
+    def _train_step(
+        self, step: int, count: int, parts: Sequence[Sequence[int]], batches: Iterator[FeatureBatch]
+    ) -> None:
         training, state = self.training, self.state
-        config, prompts, stage, epoch = training.config, training.prompts, state.rule.stage, state.rule.epoch
+        config, model, epoch = training.config, training.model, state.rule.epoch
+        stage = training.stage(state.rule.stage)
         total = config.epochs * training.epoch_steps
         done = epoch * training.epoch_steps + step
-        set_rates(self._optimizer, rate_share(done, total) if stage == 1 else 1.0)
-        width = prompts.sizes["width"]
+        set_rates(self._optimizer, rate_share(stage, done, total))
         source = generator_for(config.seed, _NOISE, epoch, step)
-        noise = Noise(*(torch.randn(*shape, width, generator=source) for shape in ((count, 1), (1,), (1,))))
-        pair = int(torch.randint(prompts.sizes["bank"], (), generator=generator_for(config.seed, _PAIR, epoch, step)))
-        prompts.zero_grad(set_to_none=True)
+        draws = {
+            name: torch.randn(shape if name in model.shared_draws else (count, *shape), generator=source)
+            for name, shape in model.draw_shapes(1).items()
+        }
+        model.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for part in parts:
-            own = Noise(noise.context[list(part)], noise.normal, noise.abnormal)
-            losses = self._losses(next(batches), own, pair, stage)
+            own = {name: draw if name in model.shared_draws else draw[list(part)] for name, draw in draws.items()}
+            losses = self._losses(next(batches), own, stage, generator_for(config.seed, _CHOICE, epoch, step))
             share = len(part) / count
             (share * torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
@@ -212,19 +223,17 @@ class Loop:
         if time.monotonic() - self._saved >= config.save_seconds:
             self.save()
 
-    def _losses(self, batch: Batch, noise: Noise, pair: int, stage: Literal[1, 2]) -> dict[str, Tensor]:
+    def _losses(
+        self, batch: FeatureBatch, draws: dict[str, Tensor], stage: Stage, source: torch.Generator
+    ) -> dict[str, Tensor]:
         training = self.training
-        with torch.set_grad_enabled(stage == 1):  # stage 2 learns nothing of the text side but its last mapping
-            sample = training.prompts.sample_prompts(batch.features, noise)
-            with autocast(training.world.device, training.precision):
-                text = training.prompts.encode_prompts(training.tower.clip, sample, batch.class_names)
-        options = ObjectiveOptions(legacy_kl=training.config.legacy_kl)
-        return bayes_pfl_losses(training.prompts, text, sample, batch.features, batch.truth, pair, stage, options)
+        draws = {name: draw.to(training.world.device) for name, draw in draws.items()}
+        return training.objective.losses(
+            training.model, training.tower, batch.features, batch.class_names, batch.truth, draws, stage, source
+        )
 
-    def _summed(self, sums: dict[str, Tensor], stage: int) -> dict[str, float]:
-        names = ["classification"]
-        if stage == 1:
-            names += ["focal", "dice", "kl_context", "kl_normal", "kl_abnormal", "orthogonal"]
+    def _summed(self, sums: dict[str, Tensor], stage: Stage) -> dict[str, float]:
+        names = stage.parts  # a process without a part of the batch has no sums of its own
         zero = torch.zeros((), device=self.training.world.device)
         values = self.training.world.sum(torch.stack([sums.get(name, zero).float() for name in names]))
         return dict(zip(names, values.tolist(), strict=True))
@@ -234,7 +243,8 @@ class Loop:
     ) -> dict[str, Any]:
         training, state = self.training, self.state
         stage, epoch = state.rule.stage, state.rule.epoch
-        criterion = mean["pixel_ap" if stage == 1 else "image_ap"]
+        # Every epoch counts as the best so far where the last one is to be kept.
+        criterion = float(epoch) if training.config.keep == "last" else mean[training.stage(stage).criterion]
         rule, verdict = state.rule.after(criterion)
         self._tick()
         record = {
@@ -245,18 +255,18 @@ class Loop:
             "rates": {group["name"]: float(group["lr"]) for group in self._optimizer.param_groups},
             "validation": mean,
             "by_class": by_class,
-            "criterion": criterion,
+            "criterion": criterion if mean else None,
             "improved": verdict.improved,
             "seconds": state.seconds,
         }
         state.history.append(record)
         if verdict.improved:
-            state.best[stage] = _copy(training.prompts)
+            state.best[stage] = _copy(training.model)
         state.rule, state.step, state.sums, state.seconds = rule, 0, {}, 0.0
         state.done = verdict.action == "stop"
         if verdict.action == "switch":
             if verdict.restore:
-                training.prompts.load_state_dict(state.best[1])
+                training.model.load_state_dict(state.best[stage])
             self._optimizer = self._new_optimizer()
         self.save()
         self._observer.epoch(record)
@@ -280,12 +290,12 @@ class Loop:
     def save(self) -> None:
         """Saves the state; only the first process writes."""
         self._tick()
-        self.state.prompts = _copy(self.training.prompts)
+        self.state.model = _copy(self.training.model)
         self.state.optimizer = self._optimizer.state_dict()
         if self.training.world.first:
             save_state(self.training.out, self.state, self.training.identity)
         self._saved = time.monotonic()
 
 
-def _copy(prompts: BayesPFL) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in prompts.state_dict().items()}
+def _copy(model: PromptModel) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

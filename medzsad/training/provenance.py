@@ -8,11 +8,12 @@ import open_clip
 import torch
 
 from medzsad.datasets.records import Record
-from medzsad.methods.metadata import WeightsMetadata
+from medzsad.methods.base import Method
 from medzsad.training.calibrate import Calibration
 from medzsad.training.config import TrainConfig
-from medzsad.training.tower import Tower
 from medzsad.version import __version__
+from medzsad.weights.card import WeightsCard
+from medzsad.weights.tower import OpenedTower
 
 
 def data_provenance(layout: str, sha256: str, train: Sequence[Record], held: Sequence[Record]) -> dict[str, Any]:
@@ -30,45 +31,45 @@ def best_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Per stage the last epoch that was kept, counted from 0, with its validation figures."""
     return {
         f"stage_{stage}": {"epoch": kept[-1]["epoch"], "validation": kept[-1]["validation"]}
-        for stage in (1, 2)
+        for stage in sorted({record["stage"] for record in history})
         if (kept := [record for record in history if record["stage"] == stage and record["improved"]])
     }
 
 
-def describe(
-    config: TrainConfig,
-    tower: Tower,
-    identity: Mapping[str, Any],
-    history: Sequence[Mapping[str, Any]],
-    data: Mapping[str, Any],
-    stage: int,
-    found: Calibration | None = None,
-) -> WeightsMetadata:
-    """The description of the weights; without `found` the threshold is left open."""
+def first_card(
+    config: TrainConfig, method: Method, opened: OpenedTower, identity: Mapping[str, Any], data: Mapping[str, Any]
+) -> WeightsCard:
+    """The description of the weights as far as it is known before the first step."""
     provenance = {
         "config": dict(identity),
         "data": dict(data),
-        "tower": {"name": tower.name, "sha256": tower.sha256, "licence": tower.licence},
+        "tower": {"name": opened.name, "sha256": opened.sha256, "license": opened.license},
         "versions": {"medzsad": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
-        "best": best_epochs(history),
-        "epochs": len(history),
-        "threshold": found.figures if found else {},
     }
     names = ", ".join(sorted(data["train"]))
-    return WeightsMetadata(
+    return WeightsCard(
         name=config.name,
-        spec=tower.spec,
-        clip_name=tower.name,
-        clip_config=tower.model_config,
-        clip_sha256="" if tower.model_config else tower.sha256,
-        stage=stage,
-        samples=config.samples,
+        method=method.name,
+        spec=opened.tower.spec,
+        clip_name=opened.name,
+        clip_config=opened.model_config,
+        clip_sha256="" if opened.model_config else opened.sha256,
+        samples=config.samples or method.samples,
         class_name=config.class_name,
-        threshold=found.threshold if found else None,
-        threshold_provenance=found.provenance if found else "",
-        licence=config.licence,
+        license=config.license,
         source=config.source,
         trained_on=f"{names}. Data sha256 {data['sha256'][:12]}.",
         description=config.description,
         provenance=provenance,
     )
+
+
+def finished_card(card: WeightsCard, history: Sequence[Mapping[str, Any]], found: Calibration) -> WeightsCard:
+    """The description with the threshold, and with the epochs that were kept."""
+    found_out = {"best": best_epochs(history), "epochs": len(history), "threshold": found.figures}
+    update = {
+        "threshold": found.threshold,
+        "threshold_provenance": found.provenance,
+        "provenance": {**card.provenance, **found_out},
+    }
+    return card.model_copy(update=update)

@@ -18,14 +18,14 @@ STATE_FILE = "state.pt"
 class TrainState:
     """Everything that changes during a training.
 
-    Data order, augmentation, noise and prompt pairs are functions of seed, epoch and step, so no generator is in it.
+    Data order, augmentation, noise and other choices are functions of seed, epoch and step, so no generator is in it.
 
     Attributes:
         rule: Stage, epoch and failures.
         step: Steps done in the epoch.
-        prompts: Their state dict.
+        model: Its state dict.
         optimizer: Its state dict; None for a fresh one.
-        best: Prompts of the best epoch, by stage.
+        best: State dict of the model after the best epoch, by stage.
         sums: Losses of the epoch so far, summed over steps.
         history: One record per epoch done.
         seconds: Time spent in the epoch so far.
@@ -34,7 +34,7 @@ class TrainState:
     """
 
     rule: PatienceRule
-    prompts: dict[str, Tensor]
+    model: dict[str, Tensor]
     step: int = 0
     optimizer: dict[str, Any] | None = None
     best: dict[int, dict[str, Tensor]] = field(default_factory=dict)

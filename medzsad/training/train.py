@@ -1,7 +1,10 @@
 """From a configuration to a weights file: check, train, calibrate, write. Interrupted, it goes on where it was."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,9 @@ from medzsad.datasets.layouts import read_data
 from medzsad.datasets.pictures import strict_pillow
 from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
 from medzsad.errors import ConfigError
-from medzsad.methods.bayes_pfl_detector import BayesPFLDetector
-from medzsad.methods.load import save_weights, weights_info
-from medzsad.scoring.device import resolve_device, resolve_precision
+from medzsad.files import write_text_atomic
+from medzsad.methods.detector import Detector
+from medzsad.scoring.device import autocast, resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
 from medzsad.training.calibrate import calibrate
@@ -27,9 +30,11 @@ from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
 from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
 from medzsad.training.observer import SilentTraining, TrainObserver
-from medzsad.training.provenance import data_provenance, describe
+from medzsad.training.provenance import data_provenance, finished_card, first_card
+from medzsad.training.start import first_model, trained_method
 from medzsad.training.state import TrainState, save_state
-from medzsad.training.tower import first_prompts, open_tower
+from medzsad.weights.store import save_weights
+from medzsad.weights.tower import open_tower
 
 WEIGHTS_FILE = "weights.safetensors"
 _BATCH = 8
@@ -64,7 +69,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
             )
         teller = observer if observer is not None and world.first else SilentTraining()
         stop = Stopper(config.max_minutes)
-        training, data = _prepared(config, out, world, teller)
+        training, model_config = _prepared(config, out, world, teller)
         state = begin(training)
         path = out / WEIGHTS_FILE
         if state.done and state.written and path.is_file():
@@ -81,7 +86,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
             board.close()
         if world.first:
             teller.note("Choosing the threshold.")
-            _finish(training, state, data, path)
+            _finish(training, state, model_config, path)
         world.share(None)  # nobody leaves before the file is there
         return path
 
@@ -98,49 +103,55 @@ def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
 
 
 def _prepared(config: TrainConfig, out: Path, world: World, observer: TrainObserver) -> tuple[Training, dict[str, Any]]:
+    trained = trained_method(config)
     data = _usable_data(config)
     records, held = _parts(config, data)
     observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
-    tower = open_tower(config)
-    tower.clip.to(world.device)
-    prompts = first_prompts(config, tower).to(world.device)
+    opened = open_tower(config.tower, trained.method.spec, image_size=config.image_size, layers=config.layers)
     precision = resolve_precision(config.precision, world.device)
+    opened.tower.clip.to(world.device)
+    tower = dataclasses.replace(opened.tower, arithmetic=partial(autocast, world.device, precision))
     sha256 = data_sha256(data.root, data.records)
     identity = result_keys(config) | {
+        "options": trained.options.model_dump(mode="json"),
         "precision": precision,
         "processes": world.size,
         "data_sha256": sha256,
-        "tower_sha256": tower.sha256,
+        "tower_sha256": opened.sha256,
+        **_legacy_identity(config, held),
     }
-    if config.legacy_validation is not None:
-        identity["legacy_validation_sha256"] = data_sha256(held.root, held.records)
     cache = (config.cache.folder or out / "features") if config.cache.variants else None
-    change = Change(config.seed, config.augment, config.mosaic)
 
-    def source(root: Path, chosen: Sequence[Record], how: Change | None) -> FeatureSource:
-        return FeatureSource(
-            tower,
-            chosen,
-            root,
-            device=world.device,
-            precision=precision,
-            change=how,
-            folder=cache,
-            workers=config.workers,
-        )
-
+    features = partial(
+        FeatureSource,
+        tower,
+        tower_sha256=opened.sha256,
+        device=world.device,
+        precision=precision,
+        folder=cache,
+        workers=config.workers,
+    )
+    provenance = data_provenance(data.layout, sha256, records, held.records)
     training = Training(
         config=config,
+        method=trained.method,
+        objective=trained.objective,
         tower=tower,
-        prompts=prompts,
-        train=source(data.root, records, change),
-        held=source(held.root, held.records, None),
+        model=first_model(config, trained, tower).to(world.device),
+        card=first_card(config, trained.method, opened, identity, provenance),
+        train=features(records, data.root, change=Change(config.seed, config.augment, config.mosaic)),
+        held=features(held.records, held.root),
         world=world,
-        precision=precision,
         identity=identity,
         out=out,
     )
-    return training, data_provenance(data.layout, sha256, records, held.records)
+    return training, opened.model_config
+
+
+def _legacy_identity(config: TrainConfig, held: DataSet) -> dict[str, str]:
+    if config.legacy_validation is None:
+        return {}
+    return {"legacy_validation_sha256": data_sha256(held.root, held.records)}
 
 
 def _usable_data(config: TrainConfig) -> DataSet:
@@ -160,7 +171,10 @@ def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
     held = DataSet(data.root, data.layout, tuple(kept_back), ())
     if (legacy := config.legacy_validation) is not None:
         held = read_data(legacy.root, legacy.layout, split="test", classes=legacy.classes)
-    for what, part in (("to train on", records), ("held out", list(held.records))):
+    needed = [("to train on", records)]
+    if config.keep == "best":
+        needed.append(("held out", list(held.records)))
+    for what, part in needed:
         if not any(record.label and record.mask is not None for record in part):
             raise ConfigError(
                 f"No image with a defect mask is {what}: {len(part)} images. Add images, or change hold_out."
@@ -171,44 +185,41 @@ def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
 def _show(training: Training, state: TrainState, record: dict[str, Any], board: Board, stage: int) -> None:
     """Writes history, curves, contact sheet and the log of an epoch."""
     out = training.out
-    _write_text(out / "history.json", json.dumps(state.history, indent=1) + "\n")
+    write_text_atomic(out / "history.json", json.dumps(state.history, indent=1) + "\n")
     write_curves(state.history, out / "curves.png")
-    write_contact_sheet(sheet_rows(training.scorer(), training.held, stage), out / "contact_sheet.png")
+    shown = training.held if training.held.records else training.train
+    rows = sheet_rows(training.detector(stage), training.config.seed, shown)
+    write_contact_sheet(rows, out / "contact_sheet.png")
     numbers = {f"{kind}/{name}": value for kind in ("losses", "rates") for name, value in record[kind].items()}
     numbers |= {f"validation/{name}": value for name, value in record["validation"].items() if value is not None}
     board.scalars(numbers, record["step"])
     board.image("validation", out / "contact_sheet.png", record["step"])
 
 
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _finish(training: Training, state: TrainState, data: dict[str, Any], path: Path) -> None:
-    """Writes the best prompts with their threshold."""
-    config, tower, prompts = training.config, training.tower, training.prompts
+def _finish(training: Training, state: TrainState, model_config: dict[str, Any], path: Path) -> None:
+    """Writes the model that is kept, with its threshold."""
+    config, tower, model = training.config, training.tower, training.model
     if not state.best:
         raise ConfigError(
             "No epoch could be validated: there must be held-out defects with masks, and sound images. "
             "Change hold_out or the data."
         )
     stage = max(state.best)
-    prompts.load_state_dict(state.best[stage])
-    prompts.eval().requires_grad_(False)
-    draft = describe(config, tower, training.identity, state.history, data, stage)
-    info = weights_info(draft, "", draft.clip_sha256, draft.samples, draft.stage)  # no file yet, so no digest
-    detector = BayesPFLDetector(tower.clip, prompts, tower.spec, info).eval()
+    model.load_state_dict(state.best[stage])
+    model.eval().requires_grad_(False)
+    card = training.card.model_copy(
+        update={"options": training.objective.used_with(training.stage(stage)).model_dump(mode="json")}
+    )
+    # Scores are calibrated in float32, the reference.
+    detector = Detector(dataclasses.replace(tower, arithmetic=nullcontext), model, training.method, card).eval()
     # Test images of another benchmark choose no threshold.
     sound = () if config.legacy_validation else _sound(training.held)
     found = calibrate(
         detector, sound, false_pixels=config.false_pixels, phantoms=config.phantoms, class_name=config.class_name
     )
-    metadata = describe(config, tower, training.identity, state.history, data, stage, found)
-    save_weights(path, prompts, metadata, tower.clip if tower.model_config else None)
+    save_weights(path, model, finished_card(card, state.history, found), tower.clip if model_config else None)
     state.written = True
-    state.prompts = {name: value.cpu() for name, value in prompts.state_dict().items()}
+    state.model = {name: value.cpu() for name, value in model.state_dict().items()}
     save_state(training.out, state, training.identity)
 
 

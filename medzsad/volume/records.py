@@ -27,33 +27,37 @@ class Lesion:
     Attributes:
         index: 1-based, in order of falling volume.
         voxel_count: Number of voxels.
-        volume_mm3: voxel_count x voxel volume (from the affine's determinant).
+        volume_mm3: voxel_count x voxel volume (from the affine's determinant); None without a physical space.
         max_score: Largest score inside, in [0, 1].
         mean_score: Mean score inside, in [0, 1].
         mean_spread: Mean standard deviation over prompt samples inside; None where the model gives none.
         centroid_index: Mean voxel index (i, j, k).
-        centroid_lps_mm: Mean position in patient coordinates, millimetres, LPS+ (DICOM).
+        centroid_lps_mm: Mean position in patient coordinates, millimeters, LPS+ (DICOM); None without a physical space.
         centroid_ras_mm: The same in RAS+ (NIfTI).
         bounding_box: First and last voxel index along i, j, k: ((i0, i1), (j0, j1), (k0, k1)), inclusive.
         slice_axis: Array axis (0, 1, 2) along which the scan was sliced.
         slice_first: First index along `slice_axis`.
         slice_last: Last index along `slice_axis`, inclusive.
-        sop_instance_uids: SOPInstanceUIDs of the acquired slices that it touches; () if not DICOM.
+        instance_first: Smallest DICOM InstanceNumber of the acquired slices that it touches; None if not DICOM.
+        instance_last: Largest one.
+        sop_instance_uids: SOPInstanceUIDs of these slices; () if not DICOM.
     """
 
     index: int
     voxel_count: int
-    volume_mm3: float
+    volume_mm3: float | None
     max_score: float
     mean_score: float
     mean_spread: float | None
     centroid_index: tuple[float, float, float]
-    centroid_lps_mm: tuple[float, float, float]
-    centroid_ras_mm: tuple[float, float, float]
+    centroid_lps_mm: tuple[float, float, float] | None
+    centroid_ras_mm: tuple[float, float, float] | None
     bounding_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     slice_axis: int
     slice_first: int
     slice_last: int
+    instance_first: int | None = None
+    instance_last: int | None = None
     sop_instance_uids: tuple[str, ...] = ()
 
 
@@ -86,7 +90,9 @@ class CaseResult:
         threshold: Score at and above which a voxel belongs to the mask.
         threshold_provenance: Which data and which criterion chose the threshold.
         window: What was applied: {"name", "low", "high", "source"}.
-        notes: Remarks for the report: what was done to read or score it, and warnings.
+        notes: Remarks for the report: what was done to read or score it.
+        warnings: What may make the scores meaningless, and what to do about it.
+        trace: Where an unforeseen error arose: its type and places in the code, no values; "" for all others.
     """
 
     name: str
@@ -104,3 +110,5 @@ class CaseResult:
     threshold_provenance: str = ""
     window: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    trace: str = field(default="", repr=False)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
+from medzsad.methods.losses import contrast_loss, dice_loss, focal_loss, label_loss
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
-from medzsad.training.losses import contrast_loss, dice_loss, focal_loss, label_loss
 from medzsad.training.randomness import generator_for
 from medzsad.training.validation import Quality, auroc, average_precision
 from recipes.medzsad_mini.auxiliary import AuxiliarySet

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from medzsad.methods.base import Detector
+from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.randomness import generator_for
 from medzsad.training.validation import FIGURES, ClassScores

@@ -7,8 +7,8 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from medzsad.clip.load import build_tower
 from medzsad.clip.spec import TowerSpec
+from medzsad.clip.tower import build_tower
 
 # Same keys as open_clip's model configurations; the kind "hybrid" is that of `medzsad.clip.hybrid`.
 MODEL_CONFIG: dict[str, Any] = {

@@ -3,21 +3,20 @@
 import logging
 import math
 from pathlib import Path
-from typing import Literal
 
 import open_clip
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from medzsad.clip.load import tower_from_state
+from medzsad.clip.tower import Tower, tower_from_state
 from medzsad.clip.vision import ImageFeatures, image_features
 from medzsad.generator.images import generate
-from medzsad.methods.bayes_pfl import BayesPFL
-from medzsad.methods.noise import Noise
+from medzsad.methods.bayes_pfl.model import BayesPFL, BayesPFLTrainOptions
+from medzsad.methods.bayes_pfl.objective import BayesPFLObjective
+from medzsad.methods.objective import Stage, Truth
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
-from medzsad.training.objective import ObjectiveOptions, Truth, bayes_pfl_losses
-from medzsad.training.optimization import make_optimizer, rate_share, set_rates
+from medzsad.training.optimization import make_optimizer, set_rates, warm_up_cosine
 from medzsad.training.randomness import generator_for
 from recipes.medzsad_mini.alignment import Alignment
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
@@ -40,7 +39,7 @@ _FLOW_START = 0.1
 _CLASS_TOKEN_RMS = 0.7
 _IMAGES_MEASURED = 32
 
-Stage = Literal[1, 2]
+_OBJECTIVE = BayesPFLObjective(BayesPFLTrainOptions())
 
 
 @torch.no_grad()
@@ -97,9 +96,8 @@ def learn_prompts(
     config: MiniConfig, clip: open_clip.CLIP, prompts: BayesPFL, train: AuxiliarySet, out: Path
 ) -> BayesPFL:
     """The prompts after both stages; goes on from the checkpoints in `out`."""
-    stages: tuple[tuple[Stage, int], ...] = ((1, config.prompt_steps), (2, config.head_steps))
-    for stage, steps in stages:
-        _run_stage(config, clip, prompts, train, out / f"prompts{stage}.pt", stage, steps)
+    for number, steps in enumerate((config.prompt_steps, config.head_steps), start=1):
+        _run_stage(config, clip, prompts, train, out / f"prompts{number}.pt", number, steps)
     return prompts.eval()
 
 
@@ -109,12 +107,13 @@ def _run_stage(
     prompts: BayesPFL,
     train: AuxiliarySet,
     path: Path,
-    stage: Stage,
+    number: int,
     steps: int,
 ) -> None:
+    stage = _OBJECTIVE.stages[number - 1]
     optimizer = make_optimizer(prompts, stage)
     for group in optimizer.param_groups:
-        group["base_lr"] *= config.head_rate_factor if stage == 2 else config.prompt_rate_factor
+        group["base_lr"] *= config.head_rate_factor if number == 2 else config.prompt_rate_factor
     state = load_checkpoint(path)
     first = 0
     if state is not None:
@@ -122,8 +121,8 @@ def _run_stage(
         optimizer.load_state_dict(state["optimizer"])
         first = int(state["step"])
     for step in range(first, steps):
-        set_rates(optimizer, rate_share(step, steps))
-        source = generator_for(config.seed, _PROMPTS, stage, step)
+        set_rates(optimizer, warm_up_cosine(step, steps))
+        source = generator_for(config.seed, _PROMPTS, number, step)
         losses = _losses(config, clip, prompts, train, source, stage)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -131,7 +130,7 @@ def _run_stage(
         done = step + 1
         if done % _REPORT_EVERY == 0:
             parts = " ".join(f"{name} {float(value.detach()):.3f}" for name, value in losses.items())
-            _log.info("stage %d, step %d of %d: %s", stage, done, steps, parts)
+            _log.info("stage %d, step %d of %d: %s", number, done, steps, parts)
         if done % config.save_every == 0 or done == steps:
             content = {"prompts": prompts.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
             save_checkpoint(path, content)
@@ -149,17 +148,13 @@ def _losses(
     side = SPEC.image_size
     batch = draw_batch(source, train, generated=config.prompt_batch - half, industrial=half, size=side)
     features = _features(config, clip, batch)
-    width, bank, count = prompts.sizes["width"], prompts.sizes["bank"], len(batch.labels)
-    noise = Noise(*(torch.randn(*shape, width, generator=source) for shape in ((count, 1), (1,), (1,))))
-    with torch.set_grad_enabled(stage == 1):  # stage 2 learns nothing of the text side but its last mapping
-        sample = prompts.sample_prompts(features, noise)
-        text = prompts.encode_prompts(clip, sample, batch.names)
-    # One prompt pair per step, as the authors do.
-    pair = int(torch.randint(bank, (1,), generator=source))
+    width, count = prompts.sizes["width"], len(batch.labels)
+    shapes = {"context": (count, 1), "normal": (1,), "abnormal": (1,)}
+    draws = {name: torch.randn(*shape, width, generator=source) for name, shape in shapes.items()}
     size = side // _REDUCTION
     masks = (interpolate(batch.masks[:, None], size=(size, size), mode="area")[:, 0] > 0.5).float()
     truth = Truth(batch.labels, masks, torch.ones(count, dtype=torch.bool))
-    return bayes_pfl_losses(prompts, text, sample, features, truth, pair, stage, ObjectiveOptions())
+    return _OBJECTIVE.losses(prompts, Tower(clip, SPEC), features, batch.names, truth, draws, stage, source)
 
 
 @torch.no_grad()

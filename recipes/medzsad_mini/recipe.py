@@ -6,7 +6,6 @@ learned, half of each batch being industrial defects. Interrupted and started ag
 where it was.
 """
 
-import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -15,9 +14,10 @@ import click
 import torch
 
 from medzsad.errors import ConfigError
-from medzsad.methods.load import load_detector, save_weights
-from medzsad.methods.metadata import WeightsMetadata
 from medzsad.training.calibrate import calibrate
+from medzsad.weights.card import WeightsCard
+from medzsad.weights.load import load_detector
+from medzsad.weights.store import save_weights
 from recipes.medzsad_mini.alignment import align
 from recipes.medzsad_mini.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
 from recipes.medzsad_mini.captions import vocabulary
@@ -47,29 +47,29 @@ def train_mini(config: MiniConfig, out: Path) -> Path:
     clip = frozen_tower(model, words)
     prompts = learn_prompts(config, clip, fresh_prompts(model, words, config.seed), train, out)
     path = out / f"{WEIGHTS_NAME}.safetensors"
-    metadata = describe(config)
-    save_weights(path, prompts, metadata, clip, half=True)
+    card = describe(config)
+    save_weights(path, prompts, card, clip, half=True)
     # Calibrated and measured as stored: float16, read back.
     detector = load_detector(path)
     found = calibrate(detector, sound_images(held_out, SPEC.image_size), class_name=_CLASS_NAME)
-    metadata = dataclasses.replace(metadata, threshold=found.threshold, threshold_provenance=found.provenance)
-    save_weights(path, prompts, metadata, clip, half=True)
+    chosen = {"threshold": found.threshold, "threshold_provenance": found.provenance}
+    save_weights(path, prompts, card.model_copy(update=chosen), clip, half=True)
     figures = {"threshold": found.threshold, **found.figures, **held_out_figures(detector, held_out, found.threshold)}
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def describe(config: MiniConfig) -> WeightsMetadata:
+def describe(config: MiniConfig) -> WeightsCard:
     """What the weights file says about itself, but for the threshold."""
-    return WeightsMetadata(
+    return WeightsCard(
         name=WEIGHTS_NAME,
         spec=SPEC,
         clip_name="medzsad-mini",
         clip_config=MODEL_CONFIG,
-        stage=2,
+        options={"stage": 2},
         samples=config.samples,
         class_name=_CLASS_NAME,
-        licence="CC BY-SA 4.0",
+        license="CC BY-SA 4.0",
         source="Trained by recipes.medzsad_mini.recipe; see docs/embedded-model.md.",
         trained_on=(
             "Generated images; the stem starts from SqueezeNet v1.0 (ImageNet; BSD); industrial images: ball screw "

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medzsad.clip.hybrid import HybridVision, ResidualConvolutions
-from medzsad.clip.load import build_tower, tower_from_state
 from medzsad.clip.spec import TowerSpec
+from medzsad.clip.tower import build_tower, tower_from_state
 from medzsad.clip.vision import image_features, patch_width
 from medzsad.errors import WeightsError
 
@@ -81,7 +81,7 @@ def test_a_clip_model_holds_it_and_gives_its_weights_back() -> None:
     spec = TowerSpec(image_size=64, layers=(1, 2))
     first = build_tower(CONFIG, spec).eval()
     again = tower_from_state(CONFIG, spec, dict(first.state_dict()))
-    assert patch_width(again) == 24
+    assert patch_width(again, spec) == 24
     images = _images(2, 64)
     with torch.no_grad():
         one, other = image_features(first, spec, images), image_features(again, spec, images)

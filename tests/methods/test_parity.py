@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from medzsad.training.objective import ObjectiveOptions
 from tests.parity import TOLERANCE, TRAIN_TOLERANCE, compare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +66,7 @@ def _failed(result: dict[str, Any]) -> set[str]:
 
 
 def test_the_divergence_without_the_authors_weighting_is_seen() -> None:
-    result = compare(GOLDEN, ObjectiveOptions(legacy_kl=False))
+    result = compare(GOLDEN, legacy_kl=False)
     assert not result["passed"]
     failed = _failed(result)
     assert {f"train.stage{stage}.loss.kl_{state}" for stage in (1, 2) for state in ("normal", "abnormal")} <= failed
@@ -160,10 +159,68 @@ def test_the_program_prints_one_json_object_and_ends_with_the_verdict(tmp_path: 
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_of_another_method_is_refused_with_a_sentence() -> None:
-    path = ROOT.parent / "shared" / "reference" / "cops.safetensors"
-    if not path.is_file():
-        pytest.skip("reference numbers of CoPS are not on this computer")
+COPS = ROOT / "tests" / "golden" / "cops.safetensors"
+
+
+@pytest.fixture(scope="module")
+def cops() -> dict[str, Any]:
+    return compare(COPS)
+
+
+def test_cops_agrees_with_the_authors_program_in_every_value(cops: dict[str, Any]) -> None:
+    with safe_open(COPS, "pt") as file:
+        names = {key for key in file.keys() if key.startswith(("expected.", "train.visa.", "train.mvtec."))}  # noqa: SIM118
+    assert cops["passed"]
+    assert cops["method"] == "cops"
+    assert cops["not_checked"] == []
+    assert set(cops["max_abs_error"]) == names
+    scores = [error for key, error in cops["max_abs_error"].items() if key.endswith(("anomaly_map", "image_score"))]
+    assert len(scores) == 4
+    assert max(scores) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"legacy_reconstruction": False}, "train.mvtec.loss.reconstruction"),
+        ({"neighbors": 3}, "train.visa.loss.gather"),
+        ({"reconstruction_weight": 0.5}, "train.visa.loss.reconstruction"),
+    ],
+    ids=str,
+)
+def test_another_training_of_cops_is_seen(changes: dict[str, Any], wrong: str) -> None:
+    result = compare(COPS, **changes)
+    assert not result["passed"]
+    with safe_open(COPS, "pt") as file:
+        expected = float(file.get_tensor(wrong))
+    assert result["max_abs_error"][wrong] > 10 * TRAIN_TOLERANCE * abs(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("prompts.ctx_neg", "expected.0.text_features"),
+        ("prompts.t_a", "expected.0.prototypes"),
+        ("prompts.vae_decoder.net.2.weight", "expected.0.text_features"),
+        ("prompts.compound_prompts_text.1", "expected.0.image_score"),
+        ("clip.visual.transformer.resblocks.4.attn.in_proj_weight", "expected.0.patch_features.0"),
+        ("input.noise.class", "expected.0.text_features"),
+    ],
+)
+def test_a_change_of_one_weight_of_cops_is_seen(tmp_path: Path, name: str, wrong: str) -> None:
+    with safe_open(COPS, "pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    tensors[name].flatten()[3] += 1
+    path = tmp_path / "changed.safetensors"
+    save_file(tensors, path, metadata)
     result = compare(path)
     assert not result["passed"]
-    assert "not of Bayes-PFL" in result["error"]
+    assert result["max_abs_error"][wrong] > TOLERANCE
+
+
+def test_a_file_of_an_unknown_method_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"expected.0.image_score": torch.zeros(1)}, path, {"config": json.dumps({"method": "palmistry"})})
+    result = compare(path)
+    assert not result["passed"]
+    assert "palmistry" in result["error"]

@@ -10,8 +10,10 @@ import pytest
 
 from medzsad.config import RunConfig
 from medzsad.errors import OutputError, ReasonCode
-from medzsad.output import case as case_module
-from medzsad.output.case import CaseFacts, read_case, write_case
+from medzsad.output import writers
+from medzsad.output.case import read_case, write_case
+from medzsad.output.facts import CaseFacts
+from medzsad.output.report import csv_text
 from medzsad.output.schema import CaseRecord, ModelRecord
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
@@ -40,7 +42,7 @@ def test_a_case_is_written_whole_and_read_back_as_written(
     assert read_case(tmp_path / "out", "phantom case") == record
     values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     assert values["outcome"] == "lesion"
-    assert values["schema_version"] == "1.0"
+    assert values["schema_version"] == "2.0"
     assert values["input"]["shape"] == list(result.scan.shape)  # type: ignore[union-attr]
     assert values["input"]["plane"] == "axial"
     assert values["input"]["affine_ras"] == pytest.approx(result.scan.affine_ras, abs=1e-6)  # type: ignore[union-attr]
@@ -95,7 +97,7 @@ def _damage(folder: Path, how: str) -> None:
         case "not JSON bytes":
             record.write_bytes(b"\xff\xfe\x00")
         case "other schema":
-            record.write_text(text.replace('"1.0"', '"0.9"', 1), encoding="utf-8")
+            record.write_text(text.replace('"2.0"', '"1.0"', 1), encoding="utf-8")
         case "other name":
             record.write_text(text.replace("phantom case", "other case"), encoding="utf-8")
         case "mask gone":
@@ -133,8 +135,8 @@ def test_a_file_that_reads_back_differently_leaves_the_old_result(
     make_result: MakeResult, model: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _write(make_result(), tmp_path, model)
-    real = case_module.write_mask
-    monkeypatch.setattr(case_module, "write_mask", lambda path, mask, scan: real(path, 0 * mask, scan))
+    real = writers.write_mask
+    monkeypatch.setattr(writers, "write_mask", lambda path, mask, scan: real(path, 0 * mask, scan))
     with pytest.raises(OutputError, match=r"mask\.nii\.gz holds 0 voxels"):
         _write(make_result(), tmp_path, model)
     assert read_case(tmp_path, "phantom case") == before
@@ -178,7 +180,7 @@ def test_nothing_of_the_patient_gets_into_any_file(
             assert secret.encode() not in content, path.name
 
 
-def test_the_series_uid_is_recorded_as_a_digest_alone(
+def test_uids_of_a_dicom_series_are_left_out_unless_they_are_asked_for(
     make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_path: Path
 ) -> None:
     uid = "1.2.826.0.1.3680043.8.498.1"
@@ -190,7 +192,12 @@ def test_the_series_uid_is_recorded_as_a_digest_alone(
     assert record.input.series_uid_sha256_10 is not None
     assert len(record.input.series_uid_sha256_10) == 10
     first, last = record.lesions[0].slice_first, record.lesions[0].slice_last
-    assert record.lesions[0].sop_instance_uids == uids[first : last + 1]
+    assert record.lesions[0].sop_instance_uids == ()
+    assert not [one for one in uids if one in text]
+    assert not [one for one in uids if one in csv_text([record])]
+    asked = _write(make_result(scan), tmp_path, model, with_uids=True)
+    assert asked.lesions[0].sop_instance_uids == uids[first : last + 1]
+    assert " ".join(uids[first : last + 1]) in csv_text([asked])
 
 
 def test_nothing_of_a_dicom_header_gets_into_any_file(

@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 
 from medzsad.errors import OutputError
-from medzsad.output import paths
+from medzsad.output.lock import LOCKS, clean_leftovers
 from medzsad.output.paths import (
     case_paths,
-    clean_leftovers,
     partial_paths,
     replace_directory,
-    write_bytes_atomic,
-    write_text_atomic,
 )
 
 
@@ -64,7 +61,7 @@ def test_a_kill_at_any_step_leaves_the_old_the_new_or_nothing(
     if final.exists():
         assert (final / "case.json").read_text(encoding="utf-8") in ("old", "new")
     clean_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} <= {"case"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"case", LOCKS}
     assert killed or (final / "case.json").read_text(encoding="utf-8") == "new"
 
 
@@ -85,7 +82,7 @@ def test_leftovers_go_and_everything_else_stays(tmp_path: Path) -> None:
     (tmp_path / ".medzsad-partial-report.json").touch()
     (tmp_path / ".hidden").touch()
     assert clean_leftovers(tmp_path) == (".medzsad-old-b", ".medzsad-partial-a", ".medzsad-partial-report.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", LOCKS, "c"]
     assert clean_leftovers(tmp_path / "absent") == ()
 
 
@@ -97,30 +94,6 @@ def test_cleaning_does_not_follow_links(tmp_path: Path) -> None:
     clean_leftovers(out)
     assert (elsewhere / "case.json").exists()
     assert not list(out.iterdir())
-
-
-def test_a_file_is_replaced_without_a_trace(tmp_path: Path) -> None:
-    write_text_atomic(tmp_path / "r.json", "é\n")
-    write_text_atomic(tmp_path / "r.json", "è\n")
-    assert (tmp_path / "r.json").read_bytes() == "è\n".encode()
-    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
-
-
-def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_bytes_atomic(tmp_path / "r.json", b"old")
-
-    def killed(handle: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(paths.os, "fsync", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_bytes_atomic(tmp_path / "r.json", b"new and longer")
-    assert (tmp_path / "r.json").read_bytes() == b"old"
-
-
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="could not be written"):
-        write_bytes_atomic(tmp_path / "absent" / "r.json", b"x")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".medzsad-old-x", "a/b", "a\\b", "a\0b"])

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import jsonschema
@@ -14,9 +15,11 @@ import pytest
 from medzsad.config import RunConfig
 from medzsad.errors import ReasonCode
 from medzsad.output import report as report_module
-from medzsad.output.case import CaseFacts, write_case
-from medzsad.output.report import MOST_PICTURE_BYTES, csv_text, write_reports
+from medzsad.output.case import write_case
+from medzsad.output.facts import CaseFacts
+from medzsad.output.report import MOST_PICTURE_BYTES, csv_text, threshold_text, write_reports
 from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest, report_schema
+from medzsad.run.batch import counted
 from medzsad.volume.records import CaseResult, Outcome
 from tests.output.conftest import SECRETS, MakeResult, candidate_of, with_nifti_header
 from tests.phantoms import Phantom
@@ -157,3 +160,102 @@ def test_nothing_of_the_patient_gets_into_a_report(
     for path in tmp_path.glob("report.*"):
         for secret in (*SECRETS, "/somewhere/private"):
             assert secret not in path.read_text(encoding="utf-8"), path.name
+
+
+def _colors(scheme: str) -> dict[str, str]:
+    """The colors of the style sheet in the light or the dark scheme."""
+    css = resources.files("medzsad").joinpath("assets/report.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css[: css.index("@media")]))
+    start = css.index("prefers-color-scheme: dark")
+    dark = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css[start : css.index("}", start)]))
+    return light if scheme == "light" else {**light, **dark}
+
+
+def _luminance(color: str) -> float:
+    channels = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_badges_and_text_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
+    colors = _colors(scheme)
+    assert _contrast("#ffffff", "#000000") == pytest.approx(21)
+    for badge in ("lesion", "no_lesion", "refused", "failed", "warning"):
+        assert _contrast("#ffffff", colors[badge]) >= 4.5, badge
+    for text in ("text", "quiet", "accent"):
+        for ground in ("page", "card"):
+            assert _contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
+
+
+def test_the_header_shows_the_threshold_that_was_used_and_who_chose_it(manifest: RunManifest) -> None:
+    assert threshold_text(manifest) == "0.5, stored with the weights (phantoms, F1)"
+    given = manifest.model_copy(update={"config": {**manifest.config, "threshold": 0.7}})
+    assert threshold_text(given) == "0.7, given by the user (instead of 0.5, stored with the weights (phantoms, F1))"
+    bare = given.model_copy(update={"model": manifest.model.model_copy(update={"threshold": None})})
+    assert threshold_text(bare) == "0.7, given by the user (the weights hold none)"
+
+
+def _page_of(out: Path, manifest: RunManifest, *cases: CaseRecord) -> str:
+    write_reports(out, manifest, cases)
+    return " ".join(_page(out / "report.html").text.split())
+
+
+def test_the_table_shows_place_description_warnings_and_the_score_of_a_healthy_case(
+    make_result: MakeResult, model: ModelRecord, manifest: RunManifest, tmp_path: Path
+) -> None:
+    result = replace(make_result(threshold=0.95), warnings=("The CT window lung was applied to modality 'MR'.",))
+    candidate = candidate_of(result)
+    record = write_case(result, tmp_path, CaseFacts(candidate, "c" * 64, "k", RunConfig(), model))
+    record = record.model_copy(update={"input": record.input.model_copy(update={"description": "t2_flair_tra"})})
+    text = _page_of(tmp_path, manifest, record)
+    highest = float(result.score.max())  # type: ignore[union-attr]
+    for words in ("sub folder/a.nii.gz", "t2_flair_tra", "1 warning", "The CT window lung", f"{highest:.3f} / 0.950"):
+        assert words in text
+    row = next(iter(csv.DictReader(io.StringIO(csv_text([record])))))
+    assert row["warnings"].startswith("The CT window lung")
+    assert (row["description"], float(row["case_max_score"])) == ("t2_flair_tra", pytest.approx(highest, abs=1e-6))
+
+
+def test_instance_numbers_stand_beside_slice_indices_where_there_are_any(
+    cases: list[CaseRecord], manifest: RunManifest, tmp_path: Path
+) -> None:
+    assert "InstanceNumber" not in _page_of(tmp_path, manifest, cases[0])
+    lesion = cases[0].lesions[0].model_copy(update={"instance_first": 17, "instance_last": 21})
+    numbered = cases[0].model_copy(update={"lesions": (lesion,)})
+    text = _page_of(tmp_path, manifest, numbered)
+    assert "InstanceNumber" in text
+    assert "17 to 21" in text
+
+
+def test_spread_is_explained_and_left_out_for_models_with_one_sample(
+    cases: list[CaseRecord], manifest: RunManifest, tmp_path: Path
+) -> None:
+    assert "standard deviation of the score over the 3 prompt samples" in _page_of(tmp_path, manifest, cases[0])
+    single = manifest.model_copy(update={"model": manifest.model.model_copy(update={"samples": 1})})
+    text = _page_of(tmp_path, single, cases[0])
+    assert "Spread" not in text
+    assert "1 prompt sample," in text
+
+
+def test_one_case_is_one_case(cases: list[CaseRecord], manifest: RunManifest, tmp_path: Path) -> None:
+    assert "1 case " in f"{_page_of(tmp_path, manifest, cases[0])} "
+    assert counted((cases[0],)) == "1 case: 1 lesion."
+    assert counted(tuple(cases), " (1 done before)") == (
+        "4 cases (1 done before): 1 lesion, 1 no_lesion, 1 refused, 1 failed."
+    )
+    assert counted(()) == "0 cases."
+
+
+def test_printing_gives_one_row_per_case_and_cuts_no_column() -> None:
+    css = resources.files("medzsad").joinpath("assets/report.css").read_text(encoding="utf-8")
+    printed = css[css.index("@media print") :]
+    assert "landscape" in printed
+    assert "section.case { display: none; }" in printed
+    assert ".scroll { overflow: visible; }" in printed
+    assert "tr { break-inside: avoid; }" in printed

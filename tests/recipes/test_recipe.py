@@ -1,6 +1,5 @@
 """The recipe of the embedded model in a few steps: it runs, goes on to the bit, and its file loads."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from medzsad.clip.text import token_ids
 from medzsad.clip.vision import image_features
 from medzsad.errors import ConfigError
 from medzsad.generator.images import generate
-from medzsad.methods.load import load_detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.randomness import generator_for
+from medzsad.weights.load import load_detector
 from recipes.medzsad_mini.alignment import Alignment, align
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import normalize_images
@@ -204,12 +203,12 @@ def test_the_recipe_ends_with_weights_that_load_and_score(tmp_path: Path) -> Non
     (data / "meta.json").write_text(json.dumps({"train": {}, "test": {"cookie": entries}}), encoding="utf-8")
     path = train_mini(_quick(data), tmp_path / "out")
     detector = load_detector(path)
-    assert detector.info.threshold is not None
-    assert "No medical image" in detector.info.threshold_provenance
+    assert detector.card.threshold is not None
+    assert "No medical image" in detector.card.threshold_provenance
     side = SPEC.image_size
     prediction = detector.predict(torch.zeros(2, 3, side, side), ["tissue", "brain"], SharedNoise(0))
     assert prediction.score_map.shape == (2, side, side)
     assert bool(prediction.score_map.isfinite().all())
-    assert dataclasses.asdict(detector.info)["class_name"] == "tissue"
+    assert detector.card.class_name == "tissue"
     figures = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
     assert 0 <= figures["generated_pixel_ap"] <= 1

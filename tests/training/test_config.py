@@ -6,6 +6,7 @@ import pytest
 
 from medzsad.errors import ConfigError
 from medzsad.training.config import make_train_config, read_train_config, result_keys
+from medzsad.training.start import trained_method
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -50,4 +51,28 @@ def test_shipped_configurations_are_valid(name: str) -> None:
     assert config.seed == 333
     assert config.batch == 32
     assert (config.mosaic == 0.4) == (name == "mvtec")
-    assert config.licence
+    assert config.license
+    assert trained_method(config).method.name == "bayes_pfl"
+
+
+def test_the_shipped_configuration_of_cops_is_the_authors_protocol() -> None:
+    config = read_train_config(CONFIGS / "train_cops.yaml")
+    trained = trained_method(config)
+    assert trained.method.name == "cops"
+    assert (config.batch, config.epochs, config.keep, config.hold_out, config.augment) == (8, 10, "last", 0, False)
+    assert trained.options.reconstruction_weight == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "bayes_plf"}, "Did you mean 'bayes_pfl'"),
+        ({"options": {"bnak": 2}}, "Did you mean 'bank'"),
+        ({"method": "cops", "options": {"neighbors": 4}}, "odd number"),
+        ({"keep": "last"}, "2 stages"),
+    ],
+)
+def test_wrong_methods_and_their_options_are_named(options: dict[str, object], message: str, tmp_path: Path) -> None:
+    config = make_train_config({"data": {"root": "x"}, **options}, tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        trained_method(config)

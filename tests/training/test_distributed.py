@@ -33,7 +33,7 @@ module.begin = remembering
 run_epoch = module.Loop.run_epoch
 def writing(loop):
     record = run_epoch(loop)
-    torch.save(loop.training.prompts.state_dict(), Path(sys.argv[2]) / f"rank{os.environ['RANK']}.pt")
+    torch.save(loop.training.model.state_dict(), Path(sys.argv[2]) / f"rank{os.environ['RANK']}.pt")
     return record
 module.Loop.run_epoch = writing
 module.train(read_train_config(Path(sys.argv[1])), Path(sys.argv[2]))
@@ -74,4 +74,4 @@ def test_two_processes_end_with_identical_weights(tmp_path: Path) -> None:
     first, second = (torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert len(json.loads((out / "history.json").read_text())) == 2
-    assert medzsad.load_detector(out / "weights.safetensors").info.threshold is not None
+    assert medzsad.load_detector(out / "weights.safetensors").card.threshold is not None

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from medzsad.methods.bayes_pfl.method import METHOD
 from medzsad.training.config import TrainConfig
-from medzsad.training.features import Batch, Change, FeatureSource
-from medzsad.training.tower import open_tower
+from medzsad.training.features import Change, FeatureBatch, FeatureSource
 from medzsad.training.train import checked_data
+from medzsad.weights.tower import open_tower
 from tests.training.tiny_training import config
 
 
@@ -22,10 +23,12 @@ def source(
     config: TrainConfig, folder: Path | None, *, workers: int = 0, mosaic: float = 0.0, plain: bool = False
 ) -> FeatureSource:
     data = checked_data(config)
+    opened = open_tower(config.tower, METHOD.spec)
     return FeatureSource(
-        open_tower(config),
+        opened.tower,
         data.records,
         data.root,
+        tower_sha256=opened.sha256,
         device=torch.device("cpu"),
         precision="float32",
         change=None if plain else Change(1, True, mosaic),
@@ -34,7 +37,7 @@ def source(
     )
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: FeatureBatch, other: FeatureBatch) -> bool:
     pairs = [
         (one.features.cls, other.features.cls),
         *zip(one.features.patches, other.features.patches, strict=True),

@@ -8,22 +8,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medzsad.methods.bayes_pfl import BayesPFL
+from medzsad.methods.bayes_pfl.model import BayesPFL
+from medzsad.methods.bayes_pfl.objective import BayesPFLObjective
 from medzsad.training.optimization import (
     PatienceRule,
     Verdict,
     make_optimizer,
-    parameter_groups,
     rate_share,
     set_rates,
+    warm_up_cosine,
 )
 from tests import tiny
+
+STAGES = BayesPFLObjective.stages
 
 
 def _rates(stage: int) -> dict[str, float]:
     prompts = tiny.prompts()
     names = {id(parameter): name for name, parameter in prompts.named_parameters()}
-    return {names[id(p)]: group["lr"] for group in parameter_groups(prompts, stage) for p in group["params"]}
+    return {names[id(p)]: group["lr"] for group in STAGES[stage - 1].groups(prompts) for p in group["params"]}
 
 
 def test_stage_one_learns_every_parameter_at_the_authors_rates() -> None:
@@ -53,7 +56,7 @@ def test_stage_two_learns_the_heads_alone() -> None:
 
 
 def test_groups_are_named_and_none_is_counted_twice() -> None:
-    groups = parameter_groups(tiny.prompts(), 1)
+    groups = STAGES[0].groups(tiny.prompts())
     assert [group["name"] for group in groups] == ["prompts", "temperatures", "flows", "networks"]
     parameters = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(parameters) == len(set(parameters))
@@ -61,14 +64,14 @@ def test_groups_are_named_and_none_is_counted_twice() -> None:
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_optimizer_is_adam_with_the_authors_betas_and_no_decay(stage: int) -> None:
-    optimizer = make_optimizer(tiny.prompts(), stage)
+    optimizer = make_optimizer(tiny.prompts(), STAGES[stage - 1])
     for group in optimizer.param_groups:
         assert group["betas"] == (0.5, 0.999)
         assert group["weight_decay"] == 0
 
 
 def test_the_rate_rises_linearly_then_falls_along_half_a_cosine() -> None:
-    shares = [rate_share(step, 100) for step in range(101)]
+    shares = [warm_up_cosine(step, 100) for step in range(101)]
     assert shares[:11] == pytest.approx([step / 10 for step in range(11)])
     assert max(shares) == shares[10]
     assert shares[55] == pytest.approx(0.5)
@@ -79,18 +82,30 @@ def test_the_rate_rises_linearly_then_falls_along_half_a_cosine() -> None:
 
 def test_a_rate_exists_for_any_length_of_training() -> None:
     for total in range(1, 25):
-        shares = [rate_share(step, total) for step in range(total)]
+        shares = [warm_up_cosine(step, total) for step in range(total)]
         assert all(0 <= share <= 1 for share in shares)
         assert max(shares) > 0
-    assert rate_share(0, 20, warm_up=0) == 1
-    assert rate_share(30, 20) == pytest.approx(0, abs=1e-12)
+    assert warm_up_cosine(0, 20, warm_up=0) == 1
+    assert warm_up_cosine(30, 20) == pytest.approx(0, abs=1e-12)
+
+
+def test_only_the_first_stage_follows_the_schedule() -> None:
+    assert [rate_share(STAGES[0], step, 100) for step in (0, 10, 55)] == pytest.approx([0, 1, 0.5])
+    assert [rate_share(STAGES[1], step, 100) for step in (0, 10, 55)] == [1, 1, 1]
+
+
+def test_a_training_of_one_stage_ends_where_others_switch() -> None:
+    rule = PatienceRule(30)
+    for criterion in (0.5, 0.1, 0.1, 0.1):
+        rule, _ = rule.after(criterion)
+    assert rule.after(0.1)[1] == Verdict(False, "stop")
 
 
 def test_rates_are_set_as_shares_of_the_base_rates_also_after_a_restart() -> None:
     prompts = tiny.prompts()
-    optimizer = make_optimizer(prompts, 1)
+    optimizer = make_optimizer(prompts, STAGES[0])
     set_rates(optimizer, 0.25)
-    resumed = make_optimizer(prompts, 1)
+    resumed = make_optimizer(prompts, STAGES[0])
     resumed.load_state_dict(optimizer.state_dict())
     assert set_rates(resumed, 0.5) == pytest.approx(
         {"prompts": 5e-4, "temperatures": 5e-3, "flows": 5e-4, "networks": 5e-5}
@@ -98,7 +113,7 @@ def test_rates_are_set_as_shares_of_the_base_rates_also_after_a_restart() -> Non
 
 
 def _run(criteria: list[float | None], epochs: int = 30) -> tuple[list[Verdict], PatienceRule]:
-    rule, verdicts = PatienceRule(epochs), []
+    rule, verdicts = PatienceRule(epochs, stages=2), []
     for criterion in criteria:
         rule, verdict = rule.after(criterion)
         verdicts.append(verdict)
@@ -160,7 +175,7 @@ def test_training_without_any_defined_criterion_ends_and_restores_nothing() -> N
 
 def test_the_state_survives_json_at_every_epoch() -> None:
     criteria = [0.3, None, 0.5, 0.4, 0.4, 0.4, 0.4, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]
-    straight, resumed = PatienceRule(30), PatienceRule(30)
+    straight, resumed = PatienceRule(30, stages=2), PatienceRule(30, stages=2)
     for criterion in criteria:
         straight, expected = straight.after(criterion)
         resumed, verdict = PatienceRule.from_dict(json.loads(json.dumps(resumed.to_dict()))).after(criterion)
@@ -171,7 +186,7 @@ def test_the_state_survives_json_at_every_epoch() -> None:
 def test_a_step_of_stage_one_moves_no_head_of_stage_two() -> None:
     prompts = tiny.prompts()
     before = {name: value.clone() for name, value in prompts.state_dict().items()}
-    optimizer = make_optimizer(prompts, 1)
+    optimizer = make_optimizer(prompts, STAGES[0])
     torch.stack([prompts.prompt_context.sum(), prompts.log_scale_pixel]).sum().backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     moved = {name for name, value in prompts.state_dict().items() if not torch.equal(value, before[name])}

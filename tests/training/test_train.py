@@ -1,6 +1,5 @@
 """A training gives weights that can be used, and the same ones however often it was interrupted."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -16,10 +15,10 @@ import yaml
 
 import medzsad
 from medzsad.errors import ConfigError, WeightsError
-from medzsad.methods.metadata import metadata_from_json, read_metadata
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.observer import SilentTraining
 from medzsad.training.train import train
+from medzsad.weights.card import card_from_json, read_card
 from tests import tiny
 from tests.training.tiny_training import config, options
 
@@ -51,14 +50,14 @@ def whole(folder: Path) -> Path:
 
 def test_the_weights_load_and_score(whole: Path) -> None:
     detector = medzsad.load_detector(whole)
-    assert isinstance(detector.info.threshold, float)
+    assert isinstance(detector.card.threshold, float)
     prediction = detector.predict(tiny.images(2), ["nut", "nut"], SharedNoise())
     assert prediction.score_map.shape == (2, 28, 28)
     assert bool(prediction.score_map.isfinite().all())
 
 
 def test_the_weights_say_where_they_come_from(whole: Path) -> None:
-    metadata = read_metadata(whole)
+    metadata = read_card(whole)
     found = metadata.provenance
     assert found["data"]["train"] == {name: {"sound": 6, "defects": 6} for name in ("nut", "cloth")}
     assert found["data"]["held_out"] == {name: {"sound": 2, "defects": 2} for name in ("nut", "cloth")}
@@ -116,7 +115,7 @@ def test_both_stages_resume_to_the_same_bytes(folder: Path) -> None:
     second = train(chosen, folder / "stages-stopped")
     assert second is not None
     assert second.read_bytes() == first.read_bytes()
-    assert read_metadata(first).stage == 2
+    assert read_card(first).options == {"stage": 2}
 
 
 def test_stage_2_changes_the_image_heads_alone(folder: Path) -> None:
@@ -164,7 +163,7 @@ def test_bad_data_are_refused_in_one_list_or_skipped(tmp_path: Path) -> None:
 def test_prompts_can_be_trained_further(folder: Path, whole: Path) -> None:
     path = train(config(folder, start=str(whole), epochs=1), folder / "further")
     assert path is not None
-    assert read_metadata(path).sizes == read_metadata(whole).sizes
+    assert read_card(path).sizes == read_card(whole).sizes
 
 
 def test_a_missing_tower_is_named(folder: Path) -> None:
@@ -202,6 +201,6 @@ def test_killed_and_started_again_the_weights_are_the_same_bytes(folder: Path, w
 
 
 def test_metadata_without_provenance_still_reads(whole: Path) -> None:
-    plain = dataclasses.asdict(read_metadata(whole))
+    plain = read_card(whole).model_dump(mode="json")
     del plain["provenance"]
-    assert metadata_from_json(json.dumps(plain)).provenance == {}
+    assert card_from_json(json.dumps(plain)).provenance == {}

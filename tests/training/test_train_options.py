@@ -7,9 +7,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medzsad.datasets.records import Record
-from medzsad.methods.metadata import read_metadata
 from medzsad.training.features import FeatureSource
 from medzsad.training.train import train
+from medzsad.weights.card import read_card
 from tests.training.tiny_training import config, write_pictures
 
 
@@ -46,13 +46,17 @@ def test_legacy_validation_chooses_on_the_other_data_and_gives_no_image_to_the_t
     assert path is not None
     assert len(validated) == 4
     assert all(image.is_relative_to(other / "nut") for image in validated)
-    assert "no sound auxiliary image" in read_metadata(path).threshold_provenance
+    assert "no sound auxiliary image" in read_card(path).threshold_provenance
 
 
 def test_the_legacy_divergence_and_bfloat16_give_other_weights(tmp_path: Path) -> None:
     plain, divergence, rough = (
         train(config(tmp_path, epochs=1, **change), tmp_path / name)
-        for name, change in (("plain", {}), ("kl", {"legacy_kl": True}), ("rough", {"precision": "bfloat16"}))
+        for name, change in (
+            ("plain", {}),
+            ("kl", {"options": {"bank": 2, "flows": 2, "legacy_kl": True}}),
+            ("rough", {"precision": "bfloat16"}),
+        )
     )
     assert plain is not None
     assert divergence is not None

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medzsad.methods.load import save_weights
-from medzsad.methods.metadata import WeightsMetadata
 from medzsad.training.config import TrainConfig, make_train_config
+from medzsad.weights.card import WeightsCard
+from medzsad.weights.store import save_weights
 from tests import tiny
 
 
@@ -39,9 +39,7 @@ def write_tower(path: Path) -> Path:
     """A weights file that brings a tiny random tower, most words of which are unknown."""
     clip = tiny.tower()
     clip.token_embedding.weight[2000:49000] = 0
-    metadata = WeightsMetadata(
-        name="tiny", spec=tiny.SPEC, clip_name="tiny-tower", clip_config=tiny.CONFIG, licence="MIT"
-    )
+    metadata = WeightsCard(name="tiny", spec=tiny.SPEC, clip_name="tiny-tower", clip_config=tiny.CONFIG, license="MIT")
     save_weights(path, tiny.prompts(), metadata, clip)
     return path
 
@@ -60,8 +58,7 @@ def options(folder: Path, **changes: Any) -> dict[str, Any]:
         "epochs": 3,
         "validation_samples": 2,
         "samples": 2,
-        "bank": 2,
-        "flows": 2,
+        "options": {"bank": 2, "flows": 2},
         "phantoms": 2,
         "workers": 0,
         "device": "cpu",

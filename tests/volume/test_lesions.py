@@ -1,7 +1,7 @@
 """Connected components of a mask and their figures."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -122,3 +122,33 @@ def test_thousands_of_lesions_take_seconds_not_minutes() -> None:
     assert len(lesions) > 5000
     # One pass over two million voxels per component would take minutes.
     assert time.perf_counter() - start < 10
+
+
+def test_a_lesion_names_the_instance_numbers_of_the_acquired_slices_that_it_touches() -> None:
+    @dataclass(frozen=True)
+    class Numbered:
+        sop_instance_uids: tuple[str, ...]
+        instance_numbers: tuple[int | None, ...]
+
+    phantom = phantom_scan((20, 26, 8))
+    k = np.flatnonzero(phantom.lesion_mask.any(axis=(0, 1)))
+    numbers: list[int | None] = [40 - n for n in range(8)]  # counted from the other end, as scanners do
+    numbers[int(k[0])] = None  # a slice that was not acquired
+    scan = replace(phantom.scan, source=Numbered((), tuple(numbers)))  # type: ignore[arg-type]
+    score = phantom.lesion_mask.astype(np.float32)
+    _, lesions = find_lesions(phantom.lesion_mask, score, None, scan, slice_axis=0)
+    assert (lesions[0].instance_first, lesions[0].instance_last) == (40 - k[-1], 40 - k[1])
+    _, lesions = find_lesions(phantom.lesion_mask, score, None, phantom.scan, slice_axis=0)
+    assert (lesions[0].instance_first, lesions[0].instance_last) == (None, None)
+
+
+def test_without_physical_space_a_lesion_has_voxels_and_no_millimeters() -> None:
+    scan, candidate, score = _random_case(1)
+    _, expected = find_lesions(candidate, score, None, scan, slice_axis=2)
+    flat = replace(scan, has_physical_space=False)
+    _, lesions = find_lesions(candidate, score, None, flat, slice_axis=2)
+    assert [lesion.voxel_count for lesion in lesions] == [lesion.voxel_count for lesion in expected]
+    for lesion in lesions:
+        assert (lesion.volume_mm3, lesion.centroid_lps_mm, lesion.centroid_ras_mm) == (None, None, None)
+    _, large = find_lesions(candidate, score, None, flat, slice_axis=2, min_volume_mm3=2.0)
+    assert [lesion.voxel_count for lesion in large] == [n.voxel_count for n in expected if n.voxel_count >= 2]

@@ -1,0 +1,87 @@
+"""What a training of a method minimizes, stage by stage."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from medzsad.clip.tower import Tower
+from medzsad.clip.vision import ImageFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is known about the images of a batch.
+
+    Attributes:
+        labels: (b,) int64, 1 with a defect.
+        masks: (b, H, W) float, 1 in a defect; anything where `has_mask` is false.
+        has_mask: (b,) bool, whether an image has a pixel label.
+    """
+
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a training.
+
+    Attributes:
+        name: For histories and plots.
+        parts: Names of the losses, in order.
+        groups: Groups of a model's parameters for an optimizer, with "name", "params", "lr" and "base_lr", the rate at
+            the top of the schedule.
+        criterion: Validation metric that chooses the epoch and ends the stage.
+        schedule: How the rates change: `warm_up_cosine` over the steps of the whole training, or `constant`.
+        betas: Of Adam.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    groups: Callable[[Any], list[dict[str, Any]]]
+    criterion: Literal["pixel_ap", "image_ap"]
+    schedule: Literal["warm_up_cosine", "constant"]
+    betas: tuple[float, float] = (0.5, 0.999)
+
+
+class Objective(Protocol):
+    """What a training of one method minimizes, stage by stage."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """In their order."""
+        ...
+
+    def losses(
+        self,
+        model: Any,
+        tower: Tower,
+        features: ImageFeatures,
+        class_names: Sequence[str],
+        truth: Truth,
+        draws: Mapping[str, Tensor],
+        stage: Stage,
+        source: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """The weighted parts of the loss by the names in `stage.parts`; their sum is to be minimized.
+
+        Args:
+            model: In training.
+            tower: Frozen.
+            features: Of a batch.
+            class_names: One per image.
+            truth: Labels and masks.
+            draws: For one prompt sample: `draw_shapes(1)`, by image where they are not shared.
+            stage: One of `stages`.
+            source: For further choices of this step; the same for all parts of a batch.
+        """
+        ...
+
+    def used_with(self, stage: Stage) -> BaseModel:
+        """The options with which a model is used that has been trained up to and including `stage`."""
+        ...

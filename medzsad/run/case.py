@@ -1,0 +1,266 @@
+"""One case of a run in three parts: read, score, write. What goes wrong in any of them is the case's outcome."""
+
+import logging
+import platform
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medzsad.config import RunConfig
+from medzsad.environment import package_versions
+from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
+from medzsad.methods.detector import Detector
+from medzsad.output.case import case_record, read_case, write_case
+from medzsad.output.facts import CaseFacts
+from medzsad.output.lock import CaseLocks
+from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest
+from medzsad.run.key import content_digest, key_of
+from medzsad.run.pipeline import detect_scan
+from medzsad.scan.limits import read_limits
+from medzsad.scan.reader import read_scan
+from medzsad.scan.records import Candidate, Scan
+from medzsad.version import __version__
+from medzsad.volume.records import CaseResult, Outcome
+
+_log = logging.getLogger(__name__)
+
+
+# Seconds between two looks at a case that another process works on.
+_LOOK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The record of a case, and whether it was taken over from an earlier run."""
+
+    record: CaseRecord
+    taken_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A case before it is scored: one of a finished record, a result (refused or failed), a scan in memory."""
+
+    facts: CaseFacts
+    done: CaseRecord | None = None
+    result: CaseResult | None = None
+    scan: Scan | None = None
+    keep_files: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRunner:
+    """Runs cases with one model into one folder.
+
+    Attributes:
+        out: Folder for the results.
+        config: The checked options, with nothing left to the device.
+        overwrite: Redo cases that are done.
+        detector: Of the options.
+        locks: The cases that this process works on.
+    """
+
+    out: Path
+    config: RunConfig
+    overwrite: bool
+    detector: Detector
+    locks: CaseLocks
+
+    def manifest(self) -> RunManifest:
+        """What the run is made with."""
+        return RunManifest(
+            medzsad_version=__version__,
+            model=model_record(self.detector, self.config.class_name),
+            device=str(next(p.device for p in self.detector.parameters())),
+            precision=self.config.precision,
+            threads=torch.get_num_threads(),
+            config=self.config.model_dump(mode="json"),
+            versions=package_versions(),
+        )
+
+    def run(self, candidate: Candidate, wait: bool = False) -> Ended | None:
+        """The case, read, scored and written; None if another process works on it and `wait` is false.
+
+        Raises:
+            ConfigError: The same would happen to every case.
+            OutputError: The output folder cannot be written.
+        """
+        prepared = self.prepare(candidate, wait)
+        return None if prepared is None else self.finish(prepared, self.score(prepared))
+
+    def is_done(self, candidate: Candidate) -> bool:
+        """Whether the folder holds the case's result for this input, these options and weights."""
+        stored = self._stored_result(candidate)
+        return stored is not None and stored.key == self._digest_and_key(candidate)[1]
+
+    def prepare(self, candidate: Candidate, wait: bool = False) -> Prepared | None:
+        """The case with its scan read, or with the reason why there is none to score; it is locked until `finish`.
+
+        Args:
+            candidate: What was found.
+            wait: Whether to wait for a case that another process works on; None is returned for it otherwise.
+
+        Raises:
+            OutputError: The output folder cannot be written.
+        """
+        if not self.locks.acquire(candidate.name):
+            if not wait:
+                return None
+            _log.warning("Another run is working on case %s; waiting for it.", candidate.name)
+            while not self.locks.acquire(candidate.name, _LOOK_S):
+                pass
+        content, key = self._digest_and_key(candidate)
+        facts = CaseFacts(candidate, content, key, self.config, model_record(self.detector, self.config.class_name))
+        stored = self._stored_result(candidate)
+        if stored is not None and stored.key == key:
+            return Prepared(facts, done=stored)
+        if stored is not None and content and stored.input.content_sha256 not in ("", content):
+            message = (
+                f"{self.out / candidate.name} holds the result of another scan of the same name, which was kept. "
+                "Choose another folder with -o, or replace it with --overwrite."
+            )
+            result = CaseResult(candidate.name, Outcome.FAILED, message=message)
+            return Prepared(facts, result=result, keep_files=True)
+        return self._read(facts)
+
+    def score(self, prepared: Prepared) -> CaseResult | None:
+        """The result; None for a case that was done before.
+
+        Raises:
+            ConfigError: The same would happen to every case.
+        """
+        if prepared.scan is None:
+            return prepared.result
+        name = prepared.facts.candidate.name
+        try:
+            return detect_scan(prepared.scan, self.detector, self.config)
+        except RefusedError as refusal:
+            return CaseResult(name, Outcome.REFUSED, code=refusal.code, message=str(refusal))
+        except ConfigError:
+            # The same for every case: the run as a whole is wrong.
+            raise
+        except MedzsadError as error:
+            return CaseResult(name, Outcome.FAILED, message=str(error))
+        except Exception as error:  # noqa: BLE001  (see _written)
+            return unexpected(name, error)
+
+    def finish(self, prepared: Prepared, result: CaseResult | None) -> Ended:
+        """The record of the case, its files written; other processes may have the case then."""
+        try:
+            return self._written(prepared, result)
+        finally:
+            self.locks.release(prepared.facts.candidate.name)
+
+    def _written(self, prepared: Prepared, result: CaseResult | None) -> Ended:
+        facts = prepared.facts
+        if prepared.done is not None:
+            return Ended(prepared.done, taken_over=True)
+        if result is None:
+            raise ValueError(f"The case {facts.candidate.name} has no result.")
+        if prepared.keep_files:
+            return Ended(case_record(result, facts))
+        try:
+            return Ended(write_case(result, self.out, facts))
+        except OutputError as error:
+            failure = CaseResult(facts.candidate.name, Outcome.FAILED, message=str(error))
+        except Exception as error:  # noqa: BLE001  (one of the places that keep a case from taking the others along)
+            failure = unexpected(facts.candidate.name, error)
+        return Ended(failed_record(failure, self.out, facts))
+
+    def _read(self, facts: CaseFacts) -> Prepared:
+        candidate = facts.candidate
+        name = candidate.name
+        if candidate.code is not None:
+            result = CaseResult(name, Outcome.REFUSED, code=candidate.code, message=candidate.reason)
+            return Prepared(facts, result=result)
+        try:
+            return Prepared(facts, scan=read_scan(candidate, read_limits(self.config)))
+        except RefusedError as refusal:
+            result = CaseResult(name, Outcome.REFUSED, code=refusal.code, message=str(refusal))
+        except MedzsadError as error:
+            result = CaseResult(name, Outcome.FAILED, message=str(error))
+        except Exception as error:  # noqa: BLE001  (see _written)
+            result = unexpected(name, error)
+        return Prepared(facts, result=result)
+
+    def _digest_and_key(self, candidate: Candidate) -> tuple[str, str]:
+        return digest_and_key(candidate, self.detector, self.config)
+
+    def _stored_result(self, candidate: Candidate) -> CaseRecord | None:
+        # Only results are taken over: a refusal costs little to repeat and may have been the machine's.
+        record = None if self.overwrite else read_case(self.out, candidate.name)
+        return record if record is not None and record.outcome in (Outcome.LESION, Outcome.NO_LESION) else None
+
+
+def digest_and_key(candidate: Candidate, detector: Detector, config: RunConfig) -> tuple[str, str]:
+    """The digest of the input's bytes, and the key of its result; both "" if the input cannot be read.
+
+    A case without a key is looked at anew in the next run.
+    """
+    try:
+        content = content_digest(candidate)
+    except RefusedError:
+        return "", ""
+    return content, key_of(candidate, content, config, detector)
+
+
+def unexpected(name: str, error: Exception) -> CaseResult:
+    """A failed case whose reason is a mistake in medzsad or in a library: places in the code, and what to do.
+
+    The text of a foreign exception may quote header values, so its type and its places alone are told.
+    """
+    kind = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{_module_path(frame.filename)}:{frame.lineno} in {frame.name}" for frame in frames]
+    _log.error("Case %s: unexpected %s at\n  %s", name, kind, "\n  ".join(places))
+    message = (
+        f"Unexpected {kind} at {places[-1] if places else 'an unknown place'}. This is a mistake in medzsad, not in "
+        "the scan. Please report it with the file error.txt of this case, which holds no patient data."
+    )
+    versions = ", ".join(f"{package} {version}" for package, version in package_versions().items())
+    trace = "\n".join([f"{kind} at", *(f"  {place}" for place in places), f"{versions}, {platform.system()}", ""])
+    return CaseResult(name, Outcome.FAILED, message=message, trace=trace)
+
+
+def failed_record(failure: CaseResult, out: Path, facts: CaseFacts) -> CaseRecord:
+    """The record of a failed case, written where that is possible, so that the next report knows of it too."""
+    try:
+        return write_case(failure, out, facts)
+    except Exception:  # noqa: BLE001  (the second of the kind: the first is the one to tell)
+        return case_record(failure, facts)
+
+
+def _module_path(filename: str) -> str:
+    """The path below the folder of installed packages: no folder of the user is named."""
+    parts = Path(filename).parts
+    for top in ("site-packages", "dist-packages"):
+        if top in parts:
+            return "/".join(parts[parts.index(top) + 1 :])
+    return "/".join(parts[parts.index("medzsad") :]) if "medzsad" in parts else parts[-1]
+
+
+def model_record(detector: Detector, class_name: str | None = None) -> ModelRecord:
+    """What reports say about a detector.
+
+    Args:
+        detector: Whose weights are meant.
+        class_name: Word in the prompts; None takes the one stored with the weights.
+    """
+    card = detector.card
+    return ModelRecord(
+        name=card.name,
+        method=card.method,
+        stage=card.options.get("stage"),
+        sha256=card.sha256,
+        clip_name=card.clip_name,
+        clip_sha256=card.clip_sha256,
+        samples=card.samples,
+        class_name=class_name or card.class_name,
+        threshold=card.threshold,
+        threshold_provenance=card.threshold_provenance,
+        licence=card.license,
+        source=card.source,
+        description=card.description,
+    )

@@ -1,0 +1,185 @@
+"""How the cases of a run are executed: here with reading ahead, or in several processes."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from medzsad.config import RunConfig
+from medzsad.methods.detector import Detector
+from medzsad.output.collect import write_manifest
+from medzsad.output.lock import CaseLocks
+from medzsad.progress import Observer
+from medzsad.run import pipeline
+from medzsad.run.case import CaseRunner, Ended
+from medzsad.run.pipeline import settled
+from medzsad.scan.records import Candidate
+
+# From this many voxels on (float32: 256 MiB) a scan has the memory to itself: the next one is read, and this one
+# written, when nothing else is going on.
+_LARGE = 2**26
+
+Loader = Callable[[RunConfig], Detector]
+
+
+def load_by_config(config: RunConfig) -> Detector:
+    """The detector that the options name."""
+    return pipeline.load_detector(
+        config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
+    )
+
+
+@dataclass(frozen=True)
+class CaseWork:
+    """What is to be done with every case of a run. It can be sent to another process, which loads its own detector.
+
+    Attributes:
+        out: Folder for the results.
+        config: The checked options.
+        overwrite: Redo cases that are done.
+        load: Gives the detector; called once per process. It must be importable by name to be sent.
+    """
+
+    out: Path
+    config: RunConfig
+    overwrite: bool = False
+    load: Loader = load_by_config
+    _opened: list[CaseRunner] = field(default_factory=list, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": []}
+
+    @property
+    def runner(self) -> CaseRunner:
+        """Runs single cases in this process.
+
+        Raises:
+            WeightsError: The weights are missing or damaged.
+            ConfigError: The device is unknown.
+        """
+        if not self._opened:
+            detector = self.load(self.config)
+            config = settled(self.config, detector)
+            self._opened.append(CaseRunner(self.out, config, self.overwrite, detector, CaseLocks(self.out)))
+        return self._opened[0]
+
+    def begin(self) -> CaseRunner:
+        """The runner, after the folder holds what the run is made with.
+
+        Raises:
+            OutputError: The output folder cannot be written.
+        """
+        write_manifest(self.out, self.runner.manifest())
+        return self.runner
+
+
+class Executor(Protocol):
+    """A way to run cases."""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the detector is loaded in this process."""
+        ...
+
+    def run(self, work: CaseWork, cases: Sequence[Candidate], observer: Observer) -> Iterator[Ended]:
+        """The end of each case, in the order of `cases`; a case that another run works on is done last.
+
+        Raises:
+            ConfigError: The same would happen to every case.
+            OutputError: The output folder cannot be written.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """Runs cases in this process: while one is scored, the next one is read and the one before it written.
+
+    All reading and writing is done by one thread, so that the model shares its cores with one other at most.
+    """
+
+    in_process: bool = True
+
+    def run(self, work: CaseWork, cases: Sequence[Candidate], observer: Observer) -> Iterator[Ended]:
+        """See `Executor.run`."""
+        runner = work.begin()
+        ends: dict[int, Future[Ended]] = {}
+        given = 0
+        left = list(enumerate(cases))
+        with runner.locks, ThreadPoolExecutor(1, "files") as files:
+            for wait in (False, True):
+                busy = []
+                for index, end in _one_pass(runner, files, left, observer, wait):
+                    if end is None:
+                        busy.append((index, cases[index]))
+                        continue
+                    ends[index] = end
+                    while given in ends and ends[given].done():
+                        yield ends.pop(given).result()
+                        given += 1
+                left = busy
+            for index in range(given, len(cases)):
+                yield ends.pop(index).result()
+
+
+def _one_pass(
+    runner: CaseRunner,
+    files: ThreadPoolExecutor,
+    cases: Sequence[tuple[int, Candidate]],
+    observer: Observer,
+    wait: bool,
+) -> Iterator[tuple[int, Future[Ended] | None]]:
+    """The coming end of each case; None for one that another run works on, which happens without `wait` only."""
+
+    def told(end: Future[Ended]) -> None:
+        if end.exception() is None:
+            tell(observer, end.result())
+
+    last: Future[Ended] | None = None
+    coming = files.submit(runner.prepare, cases[0][1], wait) if cases else None
+    for place, (index, candidate) in enumerate(cases):
+        following = cases[place + 1][1] if place + 1 < len(cases) else None
+        observer.case_started(candidate.name)
+        assert coming is not None
+        prepared = coming.result()
+        ahead = following is not None and _is_small(candidate) and _is_small(following)
+        if following is not None and ahead:
+            coming = files.submit(runner.prepare, following, wait)
+        if prepared is None:
+            yield index, None
+        else:
+            scored = runner.score(prepared)
+            if last is not None:
+                last.result()  # no more than one result waits to be written
+            last = files.submit(runner.finish, prepared, scored)
+            last.add_done_callback(told)
+            yield index, last
+        if following is not None and not ahead:
+            prepared = scored = None
+            if last is not None:
+                last.result()
+            coming = files.submit(runner.prepare, following, wait)
+
+
+def tell(observer: Observer, end: Ended) -> None:
+    """Tells the observer how a case ended."""
+    observer.case_ended(end.record.name, end.record.outcome, end.record.message)
+
+
+def _is_small(candidate: Candidate) -> bool:
+    return math.prod(candidate.shape or (_LARGE,)) < _LARGE
+
+
+def with_detector(work: CaseWork, detector: Detector | None) -> CaseWork:
+    """The work with a detector that is loaded already; as it is without one."""
+    return work if detector is None else replace(work, load=_Given(detector))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    detector: Detector
+
+    def __call__(self, config: RunConfig) -> Detector:
+        return self.detector

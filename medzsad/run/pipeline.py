@@ -1,0 +1,183 @@
+"""One scan to one result: slices, scores, the scan's own grid, threshold, lesions."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from medzsad.config import RunConfig
+from medzsad.errors import ReasonCode, RefusedError
+from medzsad.methods.detector import Detector
+from medzsad.methods.noise import SharedNoise
+from medzsad.scan.records import Scan
+from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
+from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
+from medzsad.slices.stack import MIN_TISSUE_FRACTION, SliceStack, stack_slices
+from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
+from medzsad.volume.lesions import find_lesions
+from medzsad.volume.records import CaseResult, Outcome, SliceScore
+from medzsad.volume.threshold import apply_threshold, resolve_threshold
+from medzsad.weights.load import load_detector as _load_detector
+
+_log = logging.getLogger(__name__)
+
+
+def load_detector(
+    weights: str | Path = "medzsad-mini",
+    *,
+    clip_weights: Path | str | None = None,
+    samples: int | None = None,
+    device: str = "auto",
+) -> Detector:
+    """A detector ready to score, for `detect`.
+
+    Args:
+        weights: Name of installed weights (`medzsad weights list`) or path of a weights file.
+        clip_weights: File with the CLIP tower, for weights that do not bring their own.
+        samples: Prompt samples per slice; None takes the number stored with the weights.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        WeightsError: The weights are missing, damaged or do not fit the tower.
+        ConfigError: The device is unknown.
+    """
+    return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=resolve_device(device))
+
+
+def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult:
+    """The result for a scan in memory under a checked configuration."""
+    if config.modality is not None:
+        note = f"The modality {config.modality} was given by the user."
+        scan = replace(scan, modality=config.modality, notes=(*scan.notes, note))
+    # First, so that a run with no usable threshold or word ends before any time is spent.
+    detector.word(config.class_name)
+    threshold, provenance = resolve_threshold(
+        config.threshold, detector.card.threshold, detector.card.threshold_provenance
+    )
+    stack = _stack(scan, detector, config)
+    if not stack.tissue.any():
+        raise RefusedError(ReasonCode.NOTHING_SCORED, _nothing_scored(scan, stack))
+    scores = _scores(stack, detector, config)
+    score = stack.restore(smooth(stack, scores.score, config.smooth_mm))
+    np.clip(score, 0.0, 1.0, out=score)
+    candidate = apply_threshold(score, threshold)
+    # Only lesions are told their spread; without any, a volume less is held.
+    spread = stack.restore(scores.spread) if scores.spread is not None and candidate.any() else None
+    mask, lesions = find_lesions(
+        candidate,
+        score,
+        spread,
+        scan,
+        slice_axis=stack.plan.axis,
+        min_volume_mm3=config.min_volume_mm3,
+    )
+    return CaseResult(
+        name=scan.name,
+        outcome=Outcome.LESION if lesions else Outcome.NO_LESION,
+        scan=scan,
+        score=score,
+        mask=mask,
+        spread=spread,
+        lesions=lesions,
+        slices=_slice_scores(stack, scores),
+        slice_axis=stack.plan.axis,
+        threshold=threshold,
+        threshold_provenance=provenance,
+        window=stack.window.record(),
+        notes=scan.notes + _notes(stack, scores),
+        warnings=_warnings(scan, stack, config),
+    )
+
+
+def settled(config: RunConfig, detector: Detector) -> RunConfig:
+    """The configuration with `auto` replaced by the arithmetic that it comes to, which decides the last digits."""
+    return config.model_copy(update={"precision": resolve_precision(config.precision, detector.device)})
+
+
+def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
+    return stack_slices(
+        scan,
+        size=detector.spec.image_size,
+        axis=config.axis,
+        window=config.window,
+        resize=config.resize,
+    )
+
+
+def _scores(stack: SliceStack, detector: Detector, config: RunConfig) -> ScoreVolume:
+    device = detector.device
+    return score_stack(
+        detector,
+        stack,
+        class_name=detector.word(config.class_name),
+        noise=SharedNoise(config.seed),
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        batch_size=config.batch_size or batch_that_fits(detector.spec.image_size, device),
+        step=config.slice_step,
+    )
+
+
+def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, ...]:
+    entries = [
+        SliceScore(
+            index=int(index),
+            scored=bool(scores.scored[position]),
+            image_score=float(scores.image_score[position]),
+            max_score=float(scores.score[position].max()),
+        )
+        for position, index in enumerate(stack.indices)
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.index))
+
+
+def _nothing_scored(scan: Scan, stack: SliceStack) -> str:
+    low, high = float(scan.voxels.min()), float(scan.voxels.max())
+    found = f"No slice of {scan.name} could be scored: "
+    if scan.missing_slices and len(scan.missing_slices) == len(stack):
+        return f"{found}no slice was acquired. Check the series."
+    level = stack.window.tissue_level
+    if scan.modality == "CT" and high <= level:
+        return (
+            f"{found}its values lie between {low:.0f} and {high:.0f} HU, and tissue is expected above {level:.0f} HU. "
+            "They are probably no Hounsfield units: check the rescale intercept, or score the values as they are with "
+            "--window percentiles."
+        )
+    return (
+        f"{found}less than {MIN_TISSUE_FRACTION:.1%} of each lies above {level:.4g}, the value from which on it counts "
+        f"as tissue (values: {low:.4g} to {high:.4g}). Check the scan, and its modality with --modality."
+    )
+
+
+def _notes(stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
+    between = int((stack.tissue & ~scores.scored).sum())
+    if not between:
+        return ()
+    return (
+        f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
+        "neighbors.",
+    )
+
+
+def _warnings(scan: Scan, stack: SliceStack, config: RunConfig) -> tuple[str, ...]:
+    """What may make the scores meaningless, and what to do about it."""
+    found = []
+    if looks_like_hounsfield(scan):
+        found.append(
+            "The values look like Hounsfield units but the file names no modality; percentiles were used. "
+            "Give --modality CT for a CT window."
+        )
+    if stack.window.name in CT_WINDOWS and scan.modality != "CT":
+        found.append(
+            f"The CT window {stack.window.name} was applied to modality '{scan.modality or 'unknown'}', whose values "
+            "are not Hounsfield units. Leave --window out, or give --modality CT if it is a CT."
+        )
+    if scan.modality == "CT" and float(scan.voxels.min()) > -200.0:
+        found.append(
+            f"A CT without any value below -200 HU (smallest {scan.voxels.min():.0f}) may lack its rescale intercept. "
+            "Check that air is near -1000."
+        )
+    if not scan.has_physical_space and (config.min_volume_mm3 or config.smooth_mm):
+        found.append("The scan has no measured pixel size, so --min-volume-mm3 and --smooth-mm counted its pixels.")
+    return tuple(found)
