@@ -22,6 +22,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 _YARDSTICK = "import torch, open_clip"
+# What `medzsad run` does as well (medzsad/cli/startup.py), so that its own share can be told apart from it.
+_WITHOUT_COLLECTOR = "import gc; gc.disable(); import torch, open_clip; gc.freeze()"
 
 
 @dataclass
@@ -45,6 +47,7 @@ def commands(scan: Path, out: Path) -> dict[str, list[str]]:
     program = [sys.executable, "-m", "medzsad"]
     return {
         _YARDSTICK: [sys.executable, "-c", _YARDSTICK],
+        "the same, gc off": [sys.executable, "-c", _WITHOUT_COLLECTOR],
         "run": [*program, "run", str(scan), "-o", str(out), "--quiet", "--overwrite"],
         "inspect": [*program, "inspect", str(scan)],
         "weights list": [*program, "weights", "list"],
