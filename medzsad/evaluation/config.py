@@ -18,27 +18,33 @@ class _Part(BaseModel):
 
 
 class BenchmarkOptions(_Part):
-    """One benchmark to evaluate.
+    """One benchmark to evaluate; a field's description is the help of its flag."""
 
-    Attributes:
-        benchmark: A name of `medzsad evaluate --benchmark list`.
-        data: Its folder; a relative path counts from the folder that --data names, else from the configuration file.
-            None for generated sets, and with `scores_from` for the folder that the scores were made of.
-        name: What it is called in the results; None takes the benchmark's name. Needed to evaluate two copies of one
-            benchmark at once.
-        class_name: Word for the organ in the prompts; None takes that of the benchmark.
-        modality: Of volumes, such as CT; None takes that of the benchmark or the file.
-        lesion_values: Values of the labels of volumes that are lesions; None takes those of the benchmark.
-        frame: Frame of 4D volumes: its index or, for msd, the name of its modality.
-    """
-
-    benchmark: str
-    data: Path | None = None
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    class_name: str | None = None
-    modality: Modality | None = None
-    lesion_values: tuple[int, ...] | None = None
-    frame: int | str | None = None
+    benchmark: str = Field(description="A known data set; `--benchmark list` explains all of them.")
+    data: Path | None = Field(
+        default=None,
+        description="Its folder; None for generated sets, and with `scores_from` for the folder that the scores were "
+        "made of.",
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="What it is called in the results; None takes the benchmark's name. Needed to evaluate two copies "
+        "of one benchmark at once.",
+    )
+    class_name: str | None = Field(
+        default=None, description="Word for the organ in the prompts; by default that of the benchmark."
+    )
+    modality: Modality | None = Field(
+        default=None, description="Modality of volumes, such as CT; by default that of the benchmark or the file."
+    )
+    lesion_values: tuple[int, ...] | None = Field(
+        default=None,
+        description="Values in the labels of volumes that are lesions, such as 1,3; by default those of the benchmark.",
+    )
+    frame: int | str | None = Field(
+        default=None, description="Frame of 4D volumes: its number or, for msd, the name of its modality."
+    )
 
     @property
     def called(self) -> str:
@@ -49,35 +55,47 @@ class BenchmarkOptions(_Part):
 class EvaluateConfig(_Part):
     """Options of `medzsad evaluate`; the resolved values are written into results.json.
 
-    Attributes:
-        benchmarks: What is evaluated.
-        weights: Name of installed weights, or a weights file.
-        clip_weights: CLIP tower for weights that do not bring their own.
-        samples: Prompt samples per image; None takes the number stored with the weights.
-        seed: Seed of the prompt samples and of the bootstrap resampling.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: Arithmetic of the model.
-        batch_size: Images scored at once; changes no metric.
-        protocol: How metrics of pictures are taken; volumes are always scored as `medzsad run` does.
-        threshold: For Dice and lesions; None takes that of the weights.
-        skip_bad: Leave out what the check of the data finds wrong, instead of ending.
-        tolerance: Largest accepted difference from the published metrics of the method, in points of per cent.
-        scores_from: Results of an earlier evaluation whose kept scores are measured again, without the model.
+    A field's description is the help of its flag.
     """
 
-    benchmarks: tuple[BenchmarkOptions, ...] = Field(min_length=1)
-    weights: PathText = "medzsad-mini"
-    clip_weights: PathText | None = None
-    samples: int | None = Field(default=None, ge=1, le=1000)
-    seed: int = Field(default=0, ge=0)
-    device: str = "auto"
-    precision: Precision = "float32"
-    batch_size: int = Field(default=8, ge=1, le=4096)
-    protocol: ProtocolName = "plain"
-    threshold: UnitInterval | None = None
-    skip_bad: bool = False
-    tolerance: float | None = Field(default=None, ge=0)
-    scores_from: Path | None = None
+    benchmarks: tuple[BenchmarkOptions, ...] = Field(min_length=1, description="What is evaluated.")
+    weights: PathText = Field(
+        default="medzsad-mini", description="Name of installed weights (`medzsad weights list`), or a weights file."
+    )
+    clip_weights: PathText | None = Field(
+        default=None,
+        description="CLIP tower for weights that do not bring their own: a file, or a name in local caches.",
+    )
+    samples: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Prompt samples per image; by default the number stored with the weights.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the prompt samples and of the bootstrap resampling.")
+    device: str = Field(default="auto", description="Where the model runs: auto, cpu, cuda, cuda:N or mps.")
+    precision: Precision = Field(default="float32", description="Arithmetic of the model.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Images scored at once; changes no metric.")
+    protocol: ProtocolName = Field(
+        default="plain",
+        description="How metrics of pictures are taken; volumes are always scored as `medzsad run` does.",
+    )
+    threshold: UnitInterval | None = Field(
+        default=None, description="Threshold for Dice and lesions; by default that of the weights."
+    )
+    skip_bad: bool = Field(
+        default=False, description="Leave out what the check of the data finds wrong, instead of ending."
+    )
+    tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        description="End with 1 if a value published of this model is missed by more percentage points than this, or "
+        "if there is none.",
+    )
+    scores_from: Path | None = Field(
+        default=None,
+        description="Results of an earlier evaluation whose kept scores are measured again, without the model.",
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> "EvaluateConfig":
@@ -88,33 +106,38 @@ class EvaluateConfig(_Part):
         return self
 
 
-def make_evaluate_config(options: Mapping[str, Any], where: str) -> EvaluateConfig:
+def make_evaluate_config(
+    options: Mapping[str, Any], where: str, folder: Path | None = None, data: Path | None = None
+) -> EvaluateConfig:
     """A checked configuration from plain values.
 
     Args:
         options: Keys of `EvaluateConfig`.
         where: For messages.
+        folder: What relative paths count from; None leaves them as they are.
+        data: What those of benchmarks count from instead.
 
     Raises:
         ConfigError: A key is unknown (the nearest known one is named) or a value is out of range.
     """
-    return checked_model(EvaluateConfig, options, where)
+    config = checked_model(EvaluateConfig, options, where)
+    return config if folder is None else _placed(config, folder, data or folder)
 
 
 def read_evaluate_config(path: Path, flags: Mapping[str, Any], data: Path | None = None) -> EvaluateConfig:
     """The configuration of a YAML file, flags over its keys.
 
     Args:
-        path: Of the file.
-        flags: As on the command line.
-        data: Folder that the relative `data` paths in the file count from; None takes the folder of the file.
+        path: The file.
+        flags: Keys of `EvaluateConfig` that replace its own.
+        data: What the relative `data` of its benchmarks count from; None takes the file's folder.
 
     Raises:
         ConfigError: The file cannot be read, a key is unknown or a value is out of range.
     """
     options = read_options(path)
     # Paths in the file count from the file, those of flags from where the command is given.
-    config = _placed(make_evaluate_config(options, str(path)), path.parent, path.parent if data is None else data)
+    config = make_evaluate_config(options, str(path), path.parent, data)
     if not flags:
         return config
     return make_evaluate_config({**config.model_dump(), **flags}, f"{path} with the given options")

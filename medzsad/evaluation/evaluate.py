@@ -7,6 +7,7 @@ from pathlib import Path
 from medzsad.datasets.records import Problem, relative_name
 from medzsad.drawing.examples import example_sheet
 from medzsad.drawing.plots import benchmark_plots
+from medzsad.environment import package_versions
 from medzsad.errors import ConfigError
 from medzsad.evaluation.checked_sets import CheckedSet, checked_sets
 from medzsad.evaluation.config import EvaluateConfig
@@ -20,7 +21,6 @@ from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
 from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
 from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
 from medzsad.files import write_bytes_atomic
-from medzsad.inspection import package_versions
 from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.schema import ModelRecord, plain_value

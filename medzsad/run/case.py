@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from medzsad.config import RunConfig
+from medzsad.environment import package_versions
 from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
-from medzsad.inspection import package_versions
 from medzsad.methods.detector import Detector
 from medzsad.output.case import case_record, read_case, write_case
 from medzsad.output.facts import CaseFacts

@@ -15,9 +15,10 @@ from medzsad.errors import ExitCode, WeightsError
 from medzsad.output.lock import CaseLocks
 from medzsad.progress import Silent
 from medzsad.run import case as case_module
-from medzsad.run.batch import RunOrder, RunSummary, run_cases
+from medzsad.run.batch import RunOrder, run_cases
 from medzsad.run.executor import CaseWork, ReadAhead
 from medzsad.run.processes import Processes
+from medzsad.run.summary import RunSummary
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.records import ReadLimits
