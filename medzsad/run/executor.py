@@ -105,23 +105,33 @@ class ReadAhead:
     def run(self, work: CaseWork, cases: Sequence[Candidate], observer: Observer) -> Iterator[Ended]:
         """See `Executor.run`."""
         runner = work.begin()
-        ends: dict[int, Future[Ended]] = {}
-        given = 0
-        left = list(enumerate(cases))
         with runner.locks, ThreadPoolExecutor(1, "files") as files:
-            for wait in (False, True):
-                busy = []
-                for index, end in _one_pass(runner, files, left, observer, wait):
-                    if end is None:
-                        busy.append((index, cases[index]))
-                        continue
-                    ends[index] = end
-                    while given in ends and ends[given].done():
-                        yield ends.pop(given).result()
-                        given += 1
-                left = busy
-            for index in range(given, len(cases)):
-                yield ends.pop(index).result()
+            try:
+                yield from _in_order(runner, files, cases, observer)
+            except BaseException:
+                runner.locks.stop()  # the other thread may wait for another run, and this one for that thread
+                raise
+
+
+def _in_order(
+    runner: CaseRunner, files: ThreadPoolExecutor, cases: Sequence[Candidate], observer: Observer
+) -> Iterator[Ended]:
+    ends: dict[int, Future[Ended]] = {}
+    given = 0
+    left = list(enumerate(cases))
+    for wait in (False, True):
+        busy = []
+        for index, end in _one_pass(runner, files, left, observer, wait):
+            if end is None:
+                busy.append((index, cases[index]))
+                continue
+            ends[index] = end
+            while given in ends and ends[given].done():
+                yield ends.pop(given).result()
+                given += 1
+        left = busy
+    for index in range(given, len(cases)):
+        yield ends.pop(index).result()
 
 
 def _one_pass(

@@ -151,6 +151,27 @@ def test_a_case_in_work_elsewhere_is_done_last_and_waited_for(
     assert "Another run is working on case case0" in caplog.text
 
 
+def test_a_run_that_is_stopped_while_it_waits_for_another_one_ends(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
+
+    class Impatient(Silent):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def case_started(self, name: str) -> None:
+            self.seen.append(name)
+            if self.seen.count("case0") == 2:
+                raise KeyboardInterrupt
+
+    with CaseLocks(tmp_path / "out") as elsewhere:
+        assert elsewhere.acquire("case0")
+        with pytest.raises(KeyboardInterrupt):
+            run_cases(_order(scans, tmp_path / "out"), Impatient(), detector=BrightnessDetector(size=32))
+    assert {path.name for path in (tmp_path / "out").glob("case*")} == {"case1", "case2", "case3"}
+
+
 def test_work_that_is_sent_to_another_process_leaves_the_model_behind(tmp_path: Path) -> None:
     work = CaseWork(tmp_path, make_config(OPTIONS), load=detectors.load_brightness)
     detector = work.runner.detector
