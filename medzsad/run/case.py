@@ -26,7 +26,6 @@ from medzsad.volume.records import CaseResult, Outcome
 
 _log = logging.getLogger(__name__)
 
-
 # Seconds between two looks at a case that another process works on.
 _LOOK_S = 2.0
 

@@ -1,5 +1,6 @@
 """Ways to run cases: in this process and in several; side by side in one folder; through the death of a process."""
 
+import logging
 import pickle
 import threading
 import time
@@ -129,10 +130,12 @@ def test_two_runs_into_one_folder_share_the_cases_and_score_each_once(scans: Pat
 
 
 def test_a_case_in_work_elsewhere_is_done_last_and_waited_for(
-    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
-    out, order = tmp_path / "out", []
+    out = tmp_path / "out"
+    order: list[str] = []
+    said: list[str] = []
     real = case_module.detect_scan
     with CaseLocks(out) as elsewhere:
         assert elsewhere.acquire("case0")
@@ -140,15 +143,47 @@ def test_a_case_in_work_elsewhere_is_done_last_and_waited_for(
         def scoring(*args: object) -> CaseResult:
             result = real(*args)  # type: ignore[arg-type]
             order.append(result.name)
-            if len(order) == 3:
-                threading.Timer(0.3, elsewhere.release, ("case0",)).start()
             return result
 
+        class Releasing(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                said.append(record.getMessage())
+                elsewhere.release("case0")
+
         monkeypatch.setattr(case_module, "detect_scan", scoring)
+        monkeypatch.setattr(case_module._log, "handlers", [Releasing()])
         summary = run_cases(_order(scans, out), detector=BrightnessDetector(size=32), executor=ReadAhead())
     assert order == ["case1", "case2", "case3", "case0"]
     assert [record.name for record in summary.records] == sorted(order)
-    assert "Another run is working on case case0" in caplog.text
+    assert said == ["Another run is working on case case0; waiting for it."]
+
+
+def test_a_run_holds_no_case_while_it_waits_for_another_one(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
+    free: list[bool] = []
+    with CaseLocks(tmp_path / "out") as elsewhere, CaseLocks(tmp_path / "out") as third:
+        assert elsewhere.acquire("case0")
+        assert elsewhere.acquire("case1")
+
+        def look() -> None:
+            # case0 is done by then, and case1 waited for.
+            free.append(third.acquire("case0", 0.5))
+            elsewhere.release("case1")
+
+        class Told(_Told):
+            def case_ended(self, name: str, outcome: str, message: str) -> None:
+                super().case_ended(name, outcome, message)
+                if name == "case3":
+                    elsewhere.release("case0")
+                elif name == "case0":
+                    threading.Timer(0.3, look).start()
+
+        told = Told()
+        run_cases(_order(scans, tmp_path / "out"), told, detector=BrightnessDetector(size=32))
+    assert told.ended_cases == ["case2", "case3", "case0", "case1"]
+    assert free == [True]
 
 
 def test_a_run_that_is_stopped_while_it_waits_for_another_one_ends(
