@@ -3,8 +3,8 @@
 MedzsadError                 exit code 1
 ├── ConfigError              exit code 2: a flag, a key or a file of the configuration is wrong
 ├── WeightsError             exit code 2: weights are missing, damaged, of another method, or not permitted
-├── RefusedError             exit code 3: the input cannot be scored rightly; carries a ReasonCode
-├── ScoringError             exit code 1: the model gave scores that are no numbers
+├── RefusedError             exit code 3: the input cannot be scored reliably; carries a ReasonCode
+├── ScoringError             exit code 1: the model returned non-finite scores (NaN or infinity)
 └── OutputError              exit code 1: a result could not be written, or did not read back as written
     └── LockedError          exit code 1: another process is at work on the same files
 
@@ -67,7 +67,7 @@ class WeightsError(MedzsadError):
 
 
 class RefusedError(MedzsadError):
-    """The input cannot be scored rightly; `code` says why in a stable word."""
+    """The input cannot be scored reliably; `code` says why in a stable word."""
 
     exit_code = ExitCode.REFUSED
 
@@ -80,7 +80,7 @@ class RefusedError(MedzsadError):
 
 
 class ScoringError(MedzsadError):
-    """The model gave scores that are no numbers."""
+    """The model returned non-finite scores (NaN or infinity)."""
 
 
 class OutputError(MedzsadError):

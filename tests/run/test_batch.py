@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from medzsad.config import make_config
@@ -12,8 +13,8 @@ from medzsad.errors import ConfigError, ExitCode
 from medzsad.output.facts import CaseFacts
 from medzsad.output.schema import CaseRecord
 from medzsad.run import case as cases
-from medzsad.run import executor
 from medzsad.run.batch import RunOrder, plan_run, run_cases
+from medzsad.run.executor import ReadAhead
 from medzsad.scan.records import Candidate, ReadLimits, Scan
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
@@ -92,8 +93,6 @@ def test_a_small_scan_is_read_while_the_one_before_it_is_scored_a_large_one_is_n
     scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     write_nifti(scans / "three.nii.gz", phantom_scan(name="three", seed=2))
-    if large:
-        monkeypatch.setattr(executor, "_LARGE", 10)
     real_read, real_score = cases.read_scan, cases.detect_scan
     read: list[str] = []
     seen_by: list[bool] = []
@@ -112,7 +111,9 @@ def test_a_small_scan_is_read_while_the_one_before_it_is_scored_a_large_one_is_n
 
     monkeypatch.setattr(cases, "read_scan", reading)
     monkeypatch.setattr(cases, "detect_scan", scoring)
-    summary = run_cases(_order(scans, tmp_path / "out"), detector=detector)
+    summary = run_cases(
+        _order(scans, tmp_path / "out"), detector=detector, executor=ReadAhead(large_voxels=10 if large else 2**26)
+    )
     assert seen_by == [not large]
     assert [record.name for record in summary.records] == read
     assert [record.outcome for record in summary.records] == [Outcome.LESION] * 3
@@ -277,6 +278,17 @@ def test_threads_are_told_by_the_manifest_and_no_part_of_the_key(
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
         assert (manifest["threads"], manifest["config"]["threads"]) == (threads, threads)
     assert summary.skipped == 2
+
+
+def test_a_run_on_dicom_writes_no_uid_unless_it_is_asked_to(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    uids = [pydicom.dcmread(path).SOPInstanceUID.encode() for path in sorted((scans / "series").iterdir())]
+    run_cases(_order(scans, tmp_path / "out"), detector=detector)
+    assert not [name for name, content in _bytes(tmp_path / "out").items() if any(uid in content for uid in uids)]
+    run_cases(_order(scans, tmp_path / "asked", with_uids=True), detector=detector)
+    told = [name for name, content in _bytes(tmp_path / "asked").items() if any(uid in content for uid in uids)]
+    assert sorted(Path(name).name for name in told) == ["case.json", "report.csv", "report.json"]
 
 
 def test_warnings_are_told_at_the_end_of_a_run(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
