@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, looks_like_dicom, read_header
+from medzsad.scan.dicom.series import common_folder, group_by_series, judge_series
 from medzsad.scan.guard import refusing, silent_loggers
-from medzsad.scan.headers import FileHeader, looks_like_dicom, read_header
 from medzsad.scan.itk import peek_itk
 from medzsad.scan.names import file_case_name, series_name, shown_name, unique_names
 from medzsad.scan.nifti import peek_nifti
 from medzsad.scan.peek import Peek, chosen_frames
 from medzsad.scan.picture import peek_picture
 from medzsad.scan.records import Candidate, ReadLimits, SourceKind
-from medzsad.scan.series import common_folder, group_by_series, judge_series
 from medzsad.scan.walk import Found, walk
 
 _ENDINGS: dict[str, SourceKind] = {

@@ -12,7 +12,7 @@ from monai.utils import SpaceKeys
 from numpy.typing import NDArray
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom import read_dicom
+from medzsad.scan.dicom.read import read_dicom
 from medzsad.scan.discover import discover
 from medzsad.scan.guard import silent_loggers
 from medzsad.scan.itk import read_itk

@@ -15,14 +15,14 @@ from pydicom.uid import (
 )
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom import read_dicom
+from medzsad.scan.dicom.headers import read_header
+from medzsad.scan.dicom.irregular import place_slices
+from medzsad.scan.dicom.pixels import decode_slices
+from medzsad.scan.dicom.read import read_dicom
+from medzsad.scan.dicom.stacks import stack_of
 from medzsad.scan.discover import discover
-from medzsad.scan.headers import read_header
-from medzsad.scan.irregular import place_slices
-from medzsad.scan.pixels import decode_slices
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits, Scan
-from medzsad.scan.stacks import stack_of
 from tests.phantoms import SECRET_ID, SECRET_NAME, one_slice_dataset, phantom_scan, values_in_world, write_dicom_series
 
 LIMITS = ReadLimits()

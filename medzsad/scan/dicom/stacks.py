@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader
 from medzsad.scan.geometry import Stack, diagnose
-from medzsad.scan.headers import FileHeader, SliceHeader
 from medzsad.scan.names import shown_name
 
 _PROJECTIONS = frozenset(

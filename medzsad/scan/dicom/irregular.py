@@ -8,9 +8,9 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.pixels import FloatImage
 from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps
 from medzsad.scan.guard import check_size
-from medzsad.scan.pixels import FloatImage
 
 _MOST_EMPTY_PER_SLICE = 20
 

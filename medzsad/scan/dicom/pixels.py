@@ -9,8 +9,8 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader
 from medzsad.scan.guard import refusing
-from medzsad.scan.headers import FileHeader, SliceHeader
 
 FloatImage = NDArray[np.float32]
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader
+from medzsad.scan.dicom.irregular import slice_places
+from medzsad.scan.dicom.stacks import files_of, phases, stack_of, stands_alone, time_points
 from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
-from medzsad.scan.headers import FileHeader, SliceHeader
-from medzsad.scan.irregular import slice_places
 from medzsad.scan.names import series_name, shown_name
 from medzsad.scan.peek import chosen_frames
 from medzsad.scan.records import Candidate, ReadLimits
-from medzsad.scan.stacks import files_of, phases, stack_of, stands_alone, time_points
 
 
 def judge_series(

@@ -8,14 +8,14 @@ import numpy as np
 from pydicom import dcmread
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader, read_header
+from medzsad.scan.dicom.irregular import Grid, place_slices
+from medzsad.scan.dicom.pixels import FloatImage, decode_slices, mirrored, undecodable
+from medzsad.scan.dicom.stacks import files_of, slice_names, stack_of, time_points
 from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps, lps_from_ras
 from medzsad.scan.guard import check_size, refusing
-from medzsad.scan.headers import FileHeader, SliceHeader, read_header
-from medzsad.scan.irregular import Grid, place_slices
 from medzsad.scan.names import shown_name
-from medzsad.scan.pixels import FloatImage, decode_slices, mirrored, undecodable
 from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
-from medzsad.scan.stacks import files_of, slice_names, stack_of, time_points
 
 _VOLUME_OPTIONS = {
     "dtype": np.float32,
