@@ -54,7 +54,7 @@ class RunConfig(BaseModel):
         frame: Which frame of 4D data is scored.
         all_frames: Score every frame of 4D data as a case of its own.
         allow_irregular: Score tilted, gapped and short series slice by slice instead of refusing them.
-        min_slices: Fewest slices of a DICOM series that count as a stack.
+        min_slices: Fewest slices of a volume in any format; images of a single slice are no volumes.
         max_voxels: Largest number of voxels of one scan; larger ones are refused before memory is taken.
         max_archive_bytes: Largest unpacked size of one archive.
         score_dtype: How score.nii.gz stores its values.

@@ -49,7 +49,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 default=None,
                 help="Score tilted, gapped and short series slice by slice.",
             ),
-            click.option("--min-slices", type=int, help="Fewest slices of a DICOM stack.  [4]"),
+            click.option("--min-slices", type=int, help="Fewest slices of a volume.  [4]"),
             click.option("--max-voxels", type=int, help="Larger scans are refused.  [1000000000]"),
             click.option("--max-archive-bytes", type=int, help="Larger archives are refused.  [16 GiB]"),
             click.option(
@@ -125,7 +125,7 @@ def run(
 @click.option("--frame", type=int, help="Which frame of 4D data is meant.")
 @click.option("--all-frames", is_flag=True, default=None, help="List every frame of 4D data.")
 @click.option("--allow-irregular", is_flag=True, default=None, help="Judge as `run --allow-irregular` would.")
-@click.option("--min-slices", type=int, help="Fewest slices of a DICOM stack.  [4]")
+@click.option("--min-slices", type=int, help="Fewest slices of a volume.  [4]")
 @click.option("--max-voxels", type=int, help="Larger scans are refused.  [1000000000]")
 @click.option("--max-archive-bytes", type=int, help="Larger archives are refused.  [16 GiB]")
 def inspect(scans: tuple[Path, ...], as_json: bool, **flags: Any) -> None:

@@ -1,20 +1,23 @@
 """Which scans there are under the given paths, each with a verdict; only headers are read."""
 
-import filecmp
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
+from medzsad.scan.dicom.copies import copies_note, without_copies
 from medzsad.scan.dicom.headers import FileHeader, looks_like_dicom, read_header
-from medzsad.scan.dicom.series import common_folder, group_by_series, judge_series
+from medzsad.scan.dicom.labels import series_label
+from medzsad.scan.dicom.series import group_by_series, judge_series
+from medzsad.scan.dicom.strays import stray_problem
 from medzsad.scan.guard import refusing, silent_loggers
 from medzsad.scan.itk import peek_itk
-from medzsad.scan.names import file_case_name, series_name, shown_name, unique_names
+from medzsad.scan.names import file_case_name, series_name, unique_names
 from medzsad.scan.nifti import peek_nifti
 from medzsad.scan.peek import Peek, chosen_frames
 from medzsad.scan.picture import peek_picture
 from medzsad.scan.records import Candidate, ReadLimits, SourceKind
+from medzsad.scan.short import checked_count
 from medzsad.scan.walk import Found, walk
 
 _ENDINGS: dict[str, SourceKind] = {
@@ -128,19 +131,16 @@ def _kind(found: Found) -> SourceKind | None:
 
 
 def _stump(found: Found) -> Candidate | None:
-    """The refusal of a file of no kind that ends before "DICM" would stand, with no ending or, as UIDs have, digits."""
-    name, ending = found.path.name, found.path.suffix
-    if name.startswith(".") or not (ending in ("", ".") or ending[1:].isdecimal()):
+    """The refusal of a file of no kind that is probably a slice of the DICOM files beside it."""
+    problem = stray_problem(found.path, found.label)
+    if not problem:
         return None
-    with refusing(found.label, problem="cannot be opened"):
-        size = found.path.stat().st_size
-    if size >= 132:
-        return None
-    code = ReasonCode.FILE_UNREADABLE if size else ReasonCode.FILE_EMPTY
+    empty = found.path.stat().st_size == 0
     message = (
-        f"{found.label} has {size} bytes and lies beside DICOM files: probably a slice that was cut."
+        f"{found.label} {problem} and lies beside DICOM files: probably a slice that was cut or damaged."
         " Fetch it again, or delete it if it is none."
     )
+    code = ReasonCode.FILE_EMPTY if empty else ReasonCode.FILE_UNREADABLE
     return _refused(found, RefusedError(code, message))
 
 
@@ -163,6 +163,9 @@ def _file_candidates(
         shape=peek.shape,
         spacing_mm=peek.spacing_mm,
     )
+    base = checked_count(base, min(peek.shape), limits)
+    if base.code is not None:
+        return [base]
     if peek.frames == 1:
         return [base]
     try:
@@ -181,13 +184,13 @@ def _dicom_candidates(
     for group in group_by_series(images).values():
         label = _series_label([found_of[header.file] for header in group])
         try:
-            with refusing(label, problem="holds a file that can no longer be read"):
-                kept = _without_copies(group)
+            kept, copies = without_copies(group, label)
         except RefusedError as error:
             candidates.append(_unreadable_series(group, label, error))
             continue
         label = _series_label([found_of[header.file] for header in kept])
-        candidates += judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
+        judged = judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
+        candidates += [replace(one, notes=(*one.notes, *copies_note(one.files, copies))) for one in judged]
     return candidates
 
 
@@ -206,22 +209,7 @@ def _unreadable_series(group: Sequence[FileHeader], label: str, error: RefusedEr
 def _series_label(found: Sequence[Found]) -> str:
     if len(found) == 1:
         return found[0].label
-    folder = common_folder([Path("/", one.label) for one in found]).as_posix().lstrip("/")
-    return folder or shown_name(common_folder([one.path for one in found]).name) or found[0].label
-
-
-def _without_copies(headers: Sequence[FileHeader]) -> list[FileHeader]:
-    """The headers without files that are byte for byte copies of another one with the same SOPInstanceUID."""
-    kept: dict[str, list[FileHeader]] = {}
-    result: list[FileHeader] = []
-    for header in headers:
-        uid = header.slices[0].sop_instance_uid if header.slices else ""
-        same = kept.setdefault(uid, [])
-        if uid and any(filecmp.cmp(header.file, other.file, shallow=False) for other in same):
-            continue
-        same.append(header)
-        result.append(header)
-    return result
+    return series_label([one.path for one in found], [one.label for one in found])
 
 
 def _selected(candidates: Sequence[Candidate], series: Sequence[str]) -> list[Candidate]:

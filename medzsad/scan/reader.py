@@ -40,9 +40,8 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
         raise RefusedError(candidate.code, candidate.reason)
     with silent_loggers():
         scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
-    if candidate.reason:
-        return replace(scan, notes=(*scan.notes, f"Irregular series: {candidate.reason}"))
-    return scan
+    irregular = (f"Irregular series: {candidate.reason}",) if candidate.reason else ()
+    return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 
 def checked_scan(scan: Scan, place: str) -> Scan:

@@ -24,7 +24,7 @@ class ReadLimits:
     Attributes:
         max_voxels: Largest number of voxels of one scan.
         max_archive_bytes: Largest unpacked size of one archive.
-        min_slices: Fewest slices of a DICOM series that count as a stack.
+        min_slices: Fewest slices of a volume in any format; images of a single slice are no volumes.
         allow_irregular: Whether tilted, gapped or short series are scored slice by slice.
     """
 
@@ -51,6 +51,7 @@ class Candidate:
         code: Reason code if the candidate is refused, else None.
         reason: The sentence that goes with `code`, or a remark, or "".
         series_number: SeriesNumber, for DICOM.
+        notes: Notes that the scan will get, on how it was found.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Candidate:
     code: ReasonCode | None = None
     reason: str = ""
     series_number: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def eligible(self) -> bool:
@@ -82,6 +84,7 @@ class Source:
         series_uid: SeriesInstanceUID, for DICOM.
         sop_instance_uids: One SOPInstanceUID per index k (repeated for multi-frame); () if not DICOM; "" where
             a slice was not acquired.
+        instance_numbers: InstanceNumber of the same slices; None where it is absent or no slice was acquired.
         nifti_header: Header to copy when writing back, for NIfTI.
         frame: Index along the fourth axis, if one was chosen.
     """
@@ -90,6 +93,7 @@ class Source:
     files: tuple[Path, ...] = ()
     series_uid: str | None = None
     sop_instance_uids: tuple[str, ...] = ()
+    instance_numbers: tuple[int | None, ...] = ()
     nifti_header: Any = field(default=None, repr=False)
     frame: int | None = None
 

@@ -12,7 +12,7 @@ from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits
 from tests.phantoms import Phantom, phantom_scan, values_in_world
 
-LIMITS = ReadLimits()
+LIMITS = ReadLimits(min_slices=1)  # the grids here are small
 
 
 def write_itk(path: Path, phantom: Phantom) -> None:

@@ -1,31 +1,39 @@
 """What the header of a DICOM file says, read without its pixels and without any patient tag."""
 
-import hashlib
-import re
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.frames import FrameGroups, frame_groups
+from medzsad.scan.dicom.kinds import image_problem
+from medzsad.scan.dicom.meaning import ValueMeaning, value_meaning
+from medzsad.scan.dicom.values import (
+    code_of,
+    header_count,
+    header_value,
+    integer_of,
+    mark_of,
+    numbers_of,
+    texts_of,
+    uid_name,
+    uid_of,
+)
 from medzsad.scan.guard import refusing
 
 _TAGS = [
-    "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber",
+    "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "AcquisitionNumber", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsAllocated", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units",
 ]  # fmt: skip
 _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "ImageType")
-_NOT_IMAGES = ("Segmentation", "Parametric Map", "RT ", "Presentation State", "Raw Data")
-_UID = re.compile(r"[0-9.]{1,64}")
-_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
 _CHUNK_BYTES = 1024**2
 _MOST_INFLATED_BYTES = 2 * 1024**3
@@ -34,7 +42,12 @@ _DIRECTORY = "1.2.840.10008.1.3.10"
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """One slice: a file, or one frame of a multi-frame file (`frame`, from 0)."""
+    """One slice: a file, or one frame of a multi-frame file (`frame`, from 0).
+
+    Attributes:
+        marks: What may tell it from others at its position, as keyword and text.
+        meaning: What its stored values mean.
+    """
 
     file: Path
     frame: int
@@ -45,6 +58,8 @@ class SliceHeader:
     rows: int
     columns: int
     marks: tuple[tuple[str, str], ...]
+    meaning: ValueMeaning
+    instance_number: int | None
 
     @property
     def placed(self) -> bool:
@@ -56,19 +71,19 @@ class SliceHeader:
 class FileHeader:
     """One DICOM file.
 
-    `slices` is empty where the file holds no image; it is one pattern for all `frames` where these are not
-    placed one by one (a film, PS3.3 C.7.6.6).
+    `slices` is empty where the file holds no image, and `problem` is the predicate of the sentence that says why;
+    it is one pattern for all `frames` where these are not placed one by one (a film, PS3.3 C.7.6.6).
     """
 
     file: Path
     sop_class_uid: str
-    sop_class_name: str
+    problem: str
     series_uid: str
     series_number: int | None
     modality: str
     transfer_syntax: str
     image_type: tuple[str, ...]
-    samples: int
+    mosaic: bool
     photometric: str
     frame_of_reference_uid: str
     slice_thickness_mm: float
@@ -109,152 +124,112 @@ def read_header(path: Path, place: str) -> FileHeader:
     Raises:
         RefusedError: FILE_UNREADABLE.
     """
+    _refuse_deflate_bomb(path, place)
     with refusing(place):
-        _refuse_deflate_bomb(path, place)
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-        if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" not in dataset.file_meta:
-            raise RefusedError(
-                ReasonCode.FILE_UNREADABLE,
-                f"{place} is DICOM without SOPClassUID. Check it or fetch it again.",
-            )
-        return _header(path, dataset)
+    if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" not in dataset.file_meta:
+        raise RefusedError(
+            ReasonCode.FILE_UNREADABLE,
+            f"{place} is DICOM without SOPClassUID. Check it or fetch it again.",
+        )
+    return _header(path, dataset, place)
 
 
 def _refuse_deflate_bomb(path: Path, place: str) -> None:
     """Counts what a deflated file inflates to, for pydicom inflates it whole even to read its header."""
-    meta = read_file_meta_info(path) if _has_preamble(path) else Dataset()
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+    with refusing(place):
+        meta = read_file_meta_info(path) if looks_like_dicom(path, need_preamble=True) else Dataset()
+    if header_value(meta, "TransferSyntaxUID", place) != DeflatedExplicitVRLittleEndian:
         return
+    start = _META_START + header_count(meta, "FileMetaInformationGroupLength", place, otherwise=0)
+    with refusing(place):
+        inflated = _inflated_bytes(path, start)
+    if inflated > _MOST_INFLATED_BYTES:
+        raise RefusedError(
+            ReasonCode.SIZE_LIMIT, f"{place} inflates to more than {_MOST_INFLATED_BYTES} bytes. Leave it out."
+        )
+
+
+def _inflated_bytes(path: Path, start: int) -> int:
+    """How many bytes the file inflates to from `start` on, counted no further than the limit."""
     inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with path.open("rb") as stream:
-        stream.seek(_META_START + int(meta.FileMetaInformationGroupLength))
-        while chunk := inflater.unconsumed_tail or stream.read(_CHUNK_BYTES):
+        stream.seek(start)
+        while inflated <= _MOST_INFLATED_BYTES and (chunk := inflater.unconsumed_tail or stream.read(_CHUNK_BYTES)):
             inflated += len(inflater.decompress(chunk, _CHUNK_BYTES))
-            if inflated > _MOST_INFLATED_BYTES:
-                raise RefusedError(
-                    ReasonCode.SIZE_LIMIT, f"{place} inflates to more than {_MOST_INFLATED_BYTES} bytes. Leave it out."
-                )
+    return inflated
 
 
-def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
-def _header(path: Path, dataset: Dataset) -> FileHeader:
+def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
     meta = dataset.file_meta
-    sop_class = str(dataset.get("SOPClassUID", "") or meta.get("MediaStorageSOPClassUID", ""))
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    name = _uid_name(sop_class)
-    holds_pixels = not any(word in name for word in _NOT_IMAGES)
+    sop_class = str(
+        header_value(dataset, "SOPClassUID", place) or header_value(meta, "MediaStorageSOPClassUID", place) or ""
+    )
+    modality = code_of(header_value(dataset, "Modality", place))
+    image_type = texts_of(header_value(dataset, "ImageType", place))
+    slices: tuple[SliceHeader, ...] = ()
+    problem = image_problem(sop_class, modality)
+    frames = header_count(dataset, "NumberOfFrames", place, otherwise=1)
+    if not problem:
+        slices = _slices(path, dataset, frames, modality, place)
+        problem = "" if slices else "has no pixels: its Rows or Columns are missing. Check it or leave it out."
+    series_uid = header_value(dataset, "SeriesInstanceUID", place) or header_value(dataset, "SOPInstanceUID", place)
+    thickness_mm = numbers_of(header_value(dataset, "SliceThickness", place), 1) or (0.0,)
     return FileHeader(
         file=path,
         sop_class_uid=sop_class,
-        sop_class_name=name,
-        series_uid=_uid(dataset.get("SeriesInstanceUID") or dataset.get("SOPInstanceUID")),
-        series_number=_integer(dataset.get("SeriesNumber")),
-        modality=_code(dataset.get("Modality")),
-        transfer_syntax=_uid_name(str(meta.get("TransferSyntaxUID", ""))),
-        image_type=_texts(dataset.get("ImageType")),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        photometric=str(dataset.get("PhotometricInterpretation") or ""),
-        frame_of_reference_uid=_uid(dataset.get("FrameOfReferenceUID")),
-        slice_thickness_mm=max((_numbers(dataset.get("SliceThickness"), 1) or (0.0,))[0], 0.0),
-        frames=max(int(dataset.get("NumberOfFrames") or 1), 1),
-        slices=_slices(path, dataset, rows, columns) if rows and columns and holds_pixels else (),
+        problem=problem,
+        series_uid=uid_of(series_uid),
+        series_number=integer_of(header_value(dataset, "SeriesNumber", place)),
+        modality=modality,
+        transfer_syntax=uid_name(str(header_value(meta, "TransferSyntaxUID", place) or "")) or "unknown",
+        image_type=image_type,
+        mosaic="MOSAIC" in image_type,
+        photometric=str(header_value(dataset, "PhotometricInterpretation", place) or ""),
+        frame_of_reference_uid=uid_of(header_value(dataset, "FrameOfReferenceUID", place)),
+        slice_thickness_mm=max(thickness_mm[0], 0.0),
+        frames=frames,
+        slices=slices,
     )
 
 
-def _slices(path: Path, dataset: Dataset, rows: int, columns: int) -> tuple[SliceHeader, ...]:
-    count = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    enhanced = len(per_frame) == count
-    spacing = _numbers(dataset.get("PixelSpacing"), 2)
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or _numbers(dataset.get(keyword), 2)
-    uid = _uid(dataset.get("SOPInstanceUID"))
-    slices = []
-    for frame in range(count):
-        places = [per_frame[frame], shared] if enhanced else []
-        position = _group(places, "PlanePositionSequence", "ImagePositionPatient", 3)
-        orientation = _group(places, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
-        measured = _group(places, "PixelMeasuresSequence", "PixelSpacing", 2)
-        if count == 1 or not enhanced:
-            position = position or (_numbers(dataset.get("ImagePositionPatient"), 3) if count == 1 else ())
-            orientation = orientation or _numbers(dataset.get("ImageOrientationPatient"), 6)
-        slices.append(
-            SliceHeader(
-                file=path,
-                frame=frame,
-                sop_instance_uid=uid,
-                position_lps_mm=position,
-                orientation=orientation,
-                pixel_spacing_mm=measured or spacing,
-                rows=rows,
-                columns=columns,
-                marks=tuple((word, _mark(dataset.get(word))) for word in _MARKS if word in dataset),
-            )
-        )
-        if count > 1 and not enhanced:
-            break
-    return tuple(slices)
-
-
-def _group(places: Iterable[Dataset], sequence: str, keyword: str, count: int) -> tuple[float, ...]:
-    for place in places:
-        items = place.get(sequence) or []
-        values = _numbers(items[0].get(keyword), count) if len(items) else ()
-        if values:
-            return values
-    return ()
-
-
-def _uid(value: object) -> str:
-    """A UID as it is; anything else under that tag only by its hash, for it may be text of a damaged file."""
-    text = str(value or "")
-    if not text or _UID.fullmatch(text):
-        return text
-    return f"2.25.{int(hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:30], 16)}"
-
-
-def _uid_name(text: str) -> str:
-    """The name of a UID that the standard knows, else "unknown"."""
-    name = str(UID(text).name) if _UID.fullmatch(text) else ""
-    return name if name != text and name else "unknown"
-
-
-def _code(value: object) -> str:
-    text = str(value or "")
-    return text if _CODE.fullmatch(text) else ""
-
-
-def _numbers(value: object, count: int) -> tuple[float, ...]:
-    if value is None or value == "":
+def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str) -> tuple[SliceHeader, ...]:
+    rows = header_count(dataset, "Rows", place, otherwise=0)
+    columns = header_count(dataset, "Columns", place, otherwise=0)
+    if not (rows and columns):
         return ()
-    items = [value] if count == 1 else value
-    if not isinstance(items, Iterable):
-        return ()
-    try:
-        numbers = tuple(float(item) for item in items)
-    except (TypeError, ValueError):
-        return ()
-    return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()
+    spacing: tuple[float, ...] = ()
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        spacing = spacing or numbers_of(header_value(dataset, keyword, place), 2)
+    whole = SliceHeader(
+        file=path,
+        frame=0,
+        sop_instance_uid=uid_of(header_value(dataset, "SOPInstanceUID", place)),
+        position_lps_mm=numbers_of(header_value(dataset, "ImagePositionPatient", place), 3) if frames == 1 else (),
+        orientation=numbers_of(header_value(dataset, "ImageOrientationPatient", place), 6),
+        pixel_spacing_mm=spacing,
+        rows=rows,
+        columns=columns,
+        marks=tuple((word, mark_of(header_value(dataset, word, place))) for word in _MARKS if word in dataset),
+        meaning=value_meaning(dataset, FrameGroups((), place), modality),
+        instance_number=integer_of(header_value(dataset, "InstanceNumber", place)),
+    )
+    groups = frame_groups(dataset, frames, place)
+    if groups and frames > 1:  # what stands outside of the groups is of no single frame
+        whole = replace(whole, orientation=())
+    return tuple(_frame(whole, n, group, dataset, modality) for n, group in enumerate(groups)) or (whole,)
 
 
-def _integer(value: object) -> int | None:
-    try:
-        return int(str(value))
-    except ValueError:
-        return None
-
-
-def _mark(value: object) -> str:
-    """A value as text, several of them separated as in the file."""
-    return "\\".join(_texts(value) or (str(value),))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(str(item) for item in value) if isinstance(value, Iterable) else ()
+def _frame(whole: SliceHeader, frame: int, group: FrameGroups, dataset: Dataset, modality: str) -> SliceHeader:
+    """One frame of an enhanced file; what its groups lack is taken from `whole`."""
+    position = numbers_of(group.value("PlanePositionSequence", "ImagePositionPatient"), 3)
+    orientation = numbers_of(group.value("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    return replace(
+        whole,
+        frame=frame,
+        position_lps_mm=position or whole.position_lps_mm,
+        orientation=orientation or whole.orientation,
+        pixel_spacing_mm=numbers_of(group.value("PixelMeasuresSequence", "PixelSpacing"), 2) or whole.pixel_spacing_mm,
+        marks=(*whole.marks, *group.marks()),
+        meaning=value_meaning(dataset, group, modality),
+    )

@@ -1,6 +1,8 @@
 """Pixels of DICOM slices: decoded, rescaled, never windowed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,19 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
+from medzsad.scan.dicom.values import header_count, header_items, header_value
 from medzsad.scan.guard import refusing
 
 FloatImage = NDArray[np.float32]
+Guard = Callable[[], AbstractContextManager[None]]
+
+_PALETTES = ("Red", "Green", "Blue")
+
+
+def decoding(place: str, transfer_syntax: str) -> Guard:
+    """What guards a call that decodes pixels: its refusal names the transfer syntax."""
+    problem = f"has pixels that cannot be decoded (transfer syntax {transfer_syntax or 'not given'})"
+    return partial(refusing, place, ReasonCode.PIXELS_NOT_DECODABLE, problem)
 
 
 def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -> list[FloatImage]:
@@ -26,21 +38,18 @@ def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -
     Raises:
         RefusedError: PIXELS_NOT_DECODABLE with the transfer syntax, or SERIES_MIXED_SIZE.
     """
+    guard = decoding(place, file.transfer_syntax)
     images: list[FloatImage] = []
     opened: tuple[Path, Dataset] | None = None
-    with refusing(place, ReasonCode.PIXELS_NOT_DECODABLE, undecodable(file.transfer_syntax)):
-        for header in slices:
-            if opened is None or opened[0] != header.file:
+    for header in slices:
+        if opened is None or opened[0] != header.file:
+            with guard():
                 opened = (header.file, dcmread(header.file, force=True))
-            images.append(_decode(opened[1], header.frame))
+            _prepare(opened[1], place)
+        images.append(_decode(opened[1], header, place, guard))
     if len({image.shape for image in images}) > 1:
         raise RefusedError(ReasonCode.SERIES_MIXED_SIZE, f"{place} decodes to slices of unequal size. Fetch it again.")
     return mirrored(images) if file.photometric == "MONOCHROME1" else images
-
-
-def undecodable(transfer_syntax: str) -> str:
-    """The predicate of a refusal whose pixels could not be decoded."""
-    return f"has pixels that cannot be decoded (transfer syntax {transfer_syntax or 'not given'})"
 
 
 def mirrored(images: Sequence[FloatImage]) -> list[FloatImage]:
@@ -49,27 +58,47 @@ def mirrored(images: Sequence[FloatImage]) -> list[FloatImage]:
     return [np.asarray(total - image, np.float32) for image in images]
 
 
-def _decode(dataset: Dataset, frame: int) -> FloatImage:
+def _prepare(dataset: Dataset, place: str) -> None:
+    """Makes up for what pydicom expects of a data set it has just read."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
-    stored = pixel_array(dataset, index=frame)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)[..., :3]
+    if dataset.original_encoding[1] is False:  # pydicom takes the words of a palette for little-endian ones
+        for color in _PALETTES:
+            keyword = f"{color}PaletteColorLookupTableData"
+            table = header_value(dataset, keyword, place)
+            if isinstance(table, bytes) and len(table) % 2 == 0:
+                dataset[keyword].value = np.frombuffer(table, np.uint16).byteswap().tobytes()
+
+
+def _decode(dataset: Dataset, header: SliceHeader, place: str, guard: Guard) -> FloatImage:
+    with guard():
+        stored = pixel_array(dataset, index=header.frame)
+    if stored.shape[:2] != (header.rows, header.columns) or stored.shape[2:] not in ((), (3,)):
+        raise RefusedError(
+            ReasonCode.PIXELS_NOT_DECODABLE,
+            f"{place} decodes to an image of shape {stored.shape}, its header says {header.rows} rows and"
+            f" {header.columns} columns. Fetch it again.",
+        )
+    if header.meaning.photometric == "PALETTE COLOR":
+        with guard():
+            stored = apply_color_lut(stored, dataset)[..., :3]
         return np.asarray(stored, np.float32) * np.float32(255.0 / np.iinfo(stored.dtype).max)
     if stored.ndim == 3:
-        bits = int(dataset.BitsStored)
+        bits = header_count(dataset, "BitsStored", place, otherwise=8)
         return np.asarray(stored, np.float32) * np.float32(255.0 / (2**bits - 1))
-    transform = _transform(dataset, frame)
-    return np.asarray(apply_modality_lut(stored, transform), np.float32)
+    transform = _transform(dataset, header.frame, place)
+    with guard():
+        rescaled = apply_modality_lut(stored, transform)
+    return np.asarray(rescaled, np.float32)
 
 
-def _transform(dataset: Dataset, frame: int) -> Dataset:
+def _transform(dataset: Dataset, frame: int, place: str) -> Dataset:
     """The dataset that holds the rescale slope of a frame (PS3.3 C.7.6.16.2.9)."""
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    per_frame = header_items(dataset, "PerFrameFunctionalGroupsSequence", place)
+    shared = header_items(dataset, "SharedFunctionalGroupsSequence", place)
     for group in [*per_frame[frame : frame + 1], *shared[:1]]:
-        items = group.get("PixelValueTransformationSequence") or []
-        if len(items):
+        items = header_items(group, "PixelValueTransformationSequence", place)
+        if items:
             return items[0]
     return dataset
 
