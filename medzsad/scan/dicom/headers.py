@@ -12,6 +12,7 @@ from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom.frames import FrameGroups, frame_groups
 from medzsad.scan.dicom.kinds import image_problem
 from medzsad.scan.dicom.meaning import ValueMeaning, value_meaning
+from medzsad.scan.dicom.syntaxes import syntax_problem
 from medzsad.scan.dicom.values import (
     code_of,
     header_count,
@@ -29,7 +30,7 @@ _TAGS = [
     "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "AcquisitionNumber", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
-    "PhotometricInterpretation", "BitsAllocated", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
+    "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units",
 ]  # fmt: skip
@@ -71,8 +72,9 @@ class SliceHeader:
 class FileHeader:
     """One DICOM file.
 
-    `slices` is empty where the file holds no image, and `problem` is the predicate of the sentence that says why;
-    it is one pattern for all `frames` where these are not placed one by one (a film, PS3.3 C.7.6.6).
+    `slices` is empty where the file holds no image; it is one pattern for all `frames` where these are not placed one
+    by one (a film, PS3.3 C.7.6.6). `problem` says why it is no image, `undecodable` why its pixels cannot be decoded:
+    predicates of a sentence, "" where there is nothing to say.
     """
 
     file: Path
@@ -82,6 +84,7 @@ class FileHeader:
     series_number: int | None
     modality: str
     transfer_syntax: str
+    undecodable: str
     image_type: tuple[str, ...]
     mosaic: bool
     photometric: str
@@ -173,6 +176,7 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
     if not problem:
         slices = _slices(path, dataset, frames, modality, place)
         problem = "" if slices else "has no pixels: its Rows or Columns are missing. Check it or leave it out."
+    syntax = str(header_value(meta, "TransferSyntaxUID", place) or "")
     series_uid = header_value(dataset, "SeriesInstanceUID", place) or header_value(dataset, "SOPInstanceUID", place)
     thickness_mm = numbers_of(header_value(dataset, "SliceThickness", place), 1) or (0.0,)
     return FileHeader(
@@ -182,7 +186,8 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
         series_uid=uid_of(series_uid),
         series_number=integer_of(header_value(dataset, "SeriesNumber", place)),
         modality=modality,
-        transfer_syntax=uid_name(str(header_value(meta, "TransferSyntaxUID", place) or "")) or "unknown",
+        transfer_syntax=uid_name(syntax) or "unknown",
+        undecodable=syntax_problem(syntax, header_count(dataset, "BitsStored", place, otherwise=8)),
         image_type=image_type,
         mosaic="MOSAIC" in image_type,
         photometric=str(header_value(dataset, "PhotometricInterpretation", place) or ""),

@@ -1,10 +1,7 @@
 """Which DICOM objects are images that can be scored, told by SOP class and modality."""
 
-import re
+from medzsad.scan.dicom.values import is_uid, uid_name
 
-from medzsad.scan.dicom.values import uid_name
-
-_UID = re.compile(r"[0-9.]{1,64}")
 _FURTHER_IMAGES = frozenset({"Enhanced US Volume Storage"})
 # Images by name that show no body: printing, baggage, work pieces, and what a beam of therapy leaves on a plate.
 _NO_SCANS = ("Hardcopy", "DICOS", "Eddy Current", "RT Image", "Enhanced RT", "Enhanced Continuous RT")
@@ -38,7 +35,7 @@ def image_problem(sop_class_uid: str, modality: str) -> str:
     """
     name = class_name(sop_class_uid)
     if not name:
-        shown = sop_class_uid if _UID.fullmatch(sop_class_uid) else "its UID is not valid"
+        shown = sop_class_uid if is_uid(sop_class_uid) else "its UID is not valid"
         return (
             f"is of a storage class that is not known ({shown}), so what its pixels mean is not known either."
             " Export it as a standard image (CT, MR, PET, ...) or convert it to NIfTI, or leave it out."

@@ -81,6 +81,8 @@ def _judge_file(
     base: Candidate, header: FileHeader, limits: ReadLimits, frame: int | None, all_frames: bool
 ) -> list[Candidate]:
     """A file that stands alone: one picture, a film, or an enhanced multi-frame image."""
+    if header.undecodable:
+        return [_refused(base, ReasonCode.PIXELS_NOT_DECODABLE, f"{base.label} {header.undecodable}")]
     if header.frames == 1:
         return [_judge_slices(base, header.slices, header, limits)]
     parts = [[header.slices[0]]] * min(header.frames, _MOST_FRAMES) if header.film else contrasts(header.slices)
@@ -97,6 +99,9 @@ def _judge_file(
 
 def _judge_files(base: Candidate, headers: Sequence[FileHeader], limits: ReadLimits) -> list[Candidate]:
     """Files of one slice each that should make a stack."""
+    undecodable = next((header.undecodable for header in headers if header.undecodable), "")
+    if undecodable:
+        return [_refused(base, ReasonCode.PIXELS_NOT_DECODABLE, f"{base.label} {undecodable}")]
     slices = [header.slices[0] for header in headers]
     frames_of_reference = {header.frame_of_reference_uid for header in headers}
     if len(frames_of_reference) > 1:
@@ -107,17 +112,18 @@ def _judge_files(base: Candidate, headers: Sequence[FileHeader], limits: ReadLim
         return [_refused(base, ReasonCode.GEOMETRY_IRREGULAR, message)]
     if limits.allow_irregular:
         if not all(header.placed for header in slices):
-            return [
-                replace(
-                    _judge_slices(_with_files(_apart(base, header), [header]), header.slices, header, limits),
-                    reason="scored on its own, for its place in the patient is not given",
-                )
-                for header in headers
-            ]
+            return [_judge_unplaced(base, header, limits) for header in headers]
         parts = _parts(base, slices)
         if len(parts) > 1:
             return [_judge_slices(part, part_slices, headers[0], limits) for part, part_slices in parts]
     return [_judge_slices(base, slices, headers[0], limits)]
+
+
+def _judge_unplaced(base: Candidate, header: FileHeader, limits: ReadLimits) -> Candidate:
+    """One file of a series whose slices cannot be placed, on its own."""
+    judged = _judge_slices(_with_files(_apart(base, header), [header]), header.slices, header, limits)
+    remark = "scored on its own, for its place in the patient is not given"
+    return replace(judged, reason=remark) if judged.eligible else judged
 
 
 def _parts(base: Candidate, slices: Sequence[SliceHeader]) -> list[tuple[Candidate, list[SliceHeader]]]:

@@ -71,6 +71,11 @@ def uid_of(value: object) -> str:
     return f"2.25.{int(hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:30], 16)}"
 
 
+def is_uid(text: str) -> bool:
+    """Whether a text is a UID by the rules of PS3.5 section 9, and so no text of a patient."""
+    return len(text) <= 64 and bool(UID(text, config.IGNORE).is_valid)
+
+
 def uid_name(text: str) -> str:
     """The name of a UID that the standard knows, else ""."""
     name = str(UID(text, config.IGNORE).name) if _UID.fullmatch(text) else ""

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK
 from PIL import Image
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import generate_uid
+from pydicom.data import get_testdata_file
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom.kinds import image_problem
@@ -336,6 +337,37 @@ def test_a_header_of_impossible_counts_is_refused(tmp_path: Path) -> None:
     candidate = only(tmp_path)
     assert candidate.code == ReasonCode.FILE_UNREADABLE
     assert "Rows" in candidate.reason
+
+
+@pytest.mark.parametrize(("uid", "name"), {"1.2.840.10008.1.2.4.102": "MPEG-4", "1.2.3.4": "unknown"}.items())
+def test_pixels_that_no_decoder_knows_are_refused_by_the_header(tmp_path: Path, uid: str, name: str) -> None:
+    write_dicom_series(tmp_path, phantom_scan((20, 24, 6)))
+    change(tmp_path, lambda dataset, _: setattr(dataset.file_meta, "TransferSyntaxUID", ExplicitVRLittleEndian))
+    for file in tmp_path.iterdir():  # the same length, so that the rest stays where it is
+        whole, old = file.read_bytes(), b"1.2.840.10008.1.2.1\0"
+        assert whole.count(old) == 1
+        padded = uid.encode() + b"\0" * (len(uid) % 2)
+        length = whole.index(old) - 2
+        start = whole[:length] + len(padded).to_bytes(2, "little") + padded + whole[length + 2 + len(old) :]
+        group = int.from_bytes(start[140:144], "little") + len(padded) - len(old)
+        file.write_bytes(start[:140] + group.to_bytes(4, "little") + start[144:])
+    candidate = only(tmp_path)
+    assert candidate.code == ReasonCode.PIXELS_NOT_DECODABLE
+    assert name in candidate.reason
+
+
+def test_jpeg_of_12_bits_is_refused_by_the_header() -> None:
+    candidate = only(Path(get_testdata_file("JPGExtended.dcm")))
+    assert candidate.code == ReasonCode.PIXELS_NOT_DECODABLE
+    assert "JPEG Extended (Process 2 and 4) of 12 bits" in candidate.reason
+
+
+def test_a_slice_too_large_to_read_keeps_its_reason_where_slices_are_scored_alone(tmp_path: Path) -> None:
+    write_dicom_series(tmp_path, phantom_scan((20, 24, 6)))
+    change(tmp_path, lambda dataset, _: delattr(dataset, "ImagePositionPatient"))
+    candidates = discover([tmp_path], limits=ReadLimits(allow_irregular=True, max_voxels=100))
+    assert {candidate.code for candidate in candidates} == {ReasonCode.SIZE_LIMIT}
+    assert all("has 480 voxels, the limit is 100" in candidate.reason for candidate in candidates)
 
 
 PLANTED = [
