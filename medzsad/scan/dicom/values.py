@@ -3,11 +3,13 @@
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset, config
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from medzsad.errors import ReasonCode, RefusedError
@@ -24,10 +26,17 @@ def header_value(dataset: Dataset, keyword: str, place: str) -> Any:
     Raises:
         RefusedError: FILE_UNREADABLE, pydicom cannot convert the value.
     """
-    if keyword not in dataset:
+    tag = _tag(keyword)
+    if tag not in dataset:
         return None
     with refusing(place):
-        return dataset[keyword].value
+        return dataset[tag].value
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    """The tag of a keyword; cached, for pydicom looks it up anew each time and enhanced files have many frames."""
+    return Tag(keyword)
 
 
 def header_items(dataset: Dataset, keyword: str, place: str) -> list[Dataset]:
