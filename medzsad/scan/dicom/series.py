@@ -12,8 +12,7 @@ from medzsad.scan.dicom.stacks import files_of, phases, stack_of, stands_alone, 
 from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
 from medzsad.scan.names import series_name, shown_name
-from medzsad.scan.peek import chosen_frames
-from medzsad.scan.records import Candidate, ReadLimits
+from medzsad.scan.records import Candidate, ReadLimits, chosen_frames
 
 
 def judge_series(
