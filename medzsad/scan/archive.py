@@ -16,6 +16,7 @@ from medzsad.scan.guard import refusing
 from medzsad.scan.scratch import scratch_folder
 
 _MOST_MEMBERS = 100_000
+_MOST_EMPTY = 1000
 _MOST_DIRECTORY_BYTES = 64 * 1024**2
 _MOST_EXTENDED_HEADER_BYTES = 1024**2
 _HIGHEST_RATIO = 1000
@@ -68,8 +69,7 @@ def unpack(path: Path, folder: Path, place: str, max_bytes: int) -> None:
             _unpack_zip(path, target)
         else:
             _unpack_tar(path, target)
-        if not target.files:
-            raise RefusedError(ReasonCode.FILE_EMPTY, f"{place} is an archive without any file. Leave it out.")
+        target.check_content()
         whole = True
     finally:
         if not whole:
@@ -84,7 +84,7 @@ class _Target:
         self.place = place
         self.max_bytes = max_bytes
         self.packed = packed
-        self.members = self.files = self.written = 0
+        self.members = self.files = self.empty = self.written = 0
         self._made = {folder}
 
     def check(self, name: str, *, special: bool) -> None:
@@ -119,7 +119,23 @@ class _Target:
             with refusing(self.place):
                 raise
         self.files += 1
+        self.empty += self.written == most - left
         self.written = most - left
+        if self.empty > 10 * _MOST_EMPTY:
+            raise self._hollow()
+
+    def check_content(self) -> None:
+        """Refuses what holds no files, or mostly empty ones: a transfer that failed, or work made for nothing."""
+        if not self.files:
+            raise RefusedError(ReasonCode.FILE_EMPTY, f"{self.place} is an archive without any file. Leave it out.")
+        if self.empty > max(_MOST_EMPTY, self.files // 2):
+            raise self._hollow()
+
+    def _hollow(self) -> RefusedError:
+        return RefusedError(
+            ReasonCode.FILE_EMPTY,
+            f"{self.place} holds {self.empty} empty files (0 bytes) among its first {self.files}. Fetch it again.",
+        )
 
 
 def _unpack_zip(path: Path, target: _Target) -> None:
@@ -142,12 +158,12 @@ def _unpack_zip(path: Path, target: _Target) -> None:
             with refusing(place, problem=_BROKEN):
                 _check_entry(info)
         _check_size(sum(info.file_size for info in infos), target)
-        for info in infos:
-            if not info.is_dir():
-                with refusing(place, problem=_BROKEN):
-                    stream = archive.open(info)
-                with stream:
-                    target.add(info.filename, stream)
+        files = [info for info in infos if not info.is_dir()]
+        for info in sorted(files, key=lambda info: info.file_size):  # empty ones first, to be refused early
+            with refusing(place, problem=_BROKEN):
+                stream = archive.open(info)
+            with stream:
+                target.add(info.filename, stream)
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:

@@ -143,7 +143,8 @@ def _beside(header: Path, value: bytes, place: str) -> Path:
     file = header.with_name(os.fsdecode(value))
     if not file.is_file():
         raise _refused(f"{place} lacks its data file {shown_name(file.name)} beside it. Fetch it again.")
-    return file
+    with refusing(place), file.open("rb"):  # ITK would call it damaged where it may not be read
+        return file
 
 
 def _refused(message: str) -> RefusedError:
