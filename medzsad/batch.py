@@ -22,7 +22,7 @@ from medzsad.progress import Observer, Silent
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.names import shown_name
-from medzsad.scan.records import Candidate
+from medzsad.scan.records import Candidate, Candidates
 from medzsad.version import __version__
 from medzsad.volume.records import Outcome
 
@@ -50,11 +50,12 @@ class RunOrder:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """How a run ended: its records in order, and how many of them were done before."""
+    """How a run ended: its records in order, how many of them were done before, and a remark on other files."""
 
     out: Path
     records: tuple[CaseRecord, ...]
     skipped: int
+    remark: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -70,7 +71,8 @@ class RunSummary:
         lines = [f"{record.name}: {record.outcome}: {record.message}" for record in self.records if record.message]
         total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
         done = f" ({self.skipped} done before)" if self.skipped else ""
-        return "\n".join([*lines, f"{len(self.records)} cases{done}: {total}.", f"{self.out / 'report.html'}"])
+        lines.append(f"{len(self.records)} cases{done}: {total}.")
+        return "\n".join([*lines, *filter(None, [self.remark]), f"{self.out / 'report.html'}"])
 
 
 def plan_run(order: RunOrder) -> Iterator[str]:
@@ -106,7 +108,8 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
         ended = _ended(runner, candidates, observer)
         records = [record for record, _ in ended]
         write_reports(order.out, _manifest(runner.config, runner.detector), records)
-    return RunSummary(order.out, tuple(records), sum(taken_over for _, taken_over in ended))
+        remark = candidates.remark
+    return RunSummary(order.out, tuple(records), sum(taken_over for _, taken_over in ended), remark)
 
 
 def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) -> list[tuple[CaseRecord, bool]]:
@@ -145,7 +148,7 @@ def _is_small(candidate: Candidate) -> bool:
 
 
 @contextmanager
-def _found(order: RunOrder) -> Iterator[list[Candidate]]:
+def _found(order: RunOrder) -> Iterator[Candidates]:
     config = order.config
     with temporary_unpack_dir() as unpack_dir:
         candidates = discover(
@@ -158,7 +161,8 @@ def _found(order: RunOrder) -> Iterator[list[Candidate]]:
         )
         if not candidates:
             places = ", ".join(shown_name(path) for path in order.paths)
-            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
+            remark = f" {candidates.remark}" if candidates.remark else ""
+            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.{remark}")
         yield candidates
 
 

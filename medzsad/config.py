@@ -54,6 +54,7 @@ class RunConfig(BaseModel):
         frame: Which frame of 4D data is scored.
         all_frames: Score every frame of 4D data as a case of its own.
         allow_irregular: Score tilted, gapped and short series slice by slice instead of refusing them.
+        allow_labels: Score volumes that look like masks or label maps instead of refusing them.
         min_slices: Fewest slices of a volume in any format; images of a single slice are no volumes.
         max_voxels: Largest number of voxels of one scan; larger ones are refused before memory is taken.
         max_archive_bytes: Largest unpacked size of one archive.
@@ -83,6 +84,7 @@ class RunConfig(BaseModel):
     frame: int | None = Field(default=None, ge=0)
     all_frames: bool = False
     allow_irregular: bool = False
+    allow_labels: bool = False
     min_slices: int = Field(default=4, ge=1)
     max_voxels: int = Field(default=1_000_000_000, ge=1)
     max_archive_bytes: int = Field(default=16 * 1024**3, ge=1)
@@ -93,7 +95,9 @@ class RunConfig(BaseModel):
 
 
 # These choose cases, limits or speed; none of them changes what a case's files hold.
-_NOT_IN_KEY = frozenset({"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size"})
+_NOT_IN_KEY = frozenset(
+    {"series", "all_frames", "allow_labels", "max_voxels", "max_archive_bytes", "device", "batch_size"}
+)
 
 
 def result_options(config: RunConfig) -> dict[str, Any]:

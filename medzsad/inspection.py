@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydicom.pixels import get_decoder
-from pydicom.uid import UID
 from rich.console import Console
 from rich.table import Table
 
@@ -18,8 +16,9 @@ from medzsad.config import RunConfig
 from medzsad.methods.load import list_weights
 from medzsad.pipeline import read_limits
 from medzsad.scan.archive import temporary_unpack_dir
+from medzsad.scan.decoders import decodable
 from medzsad.scan.discover import discover
-from medzsad.scan.records import Candidate
+from medzsad.scan.records import Candidate, Candidates
 from medzsad.version import __version__
 
 _PACKAGES = (
@@ -33,21 +32,8 @@ _PACKAGES = (
     "numpy",
 )
 
-# Compressed transfer syntaxes that hospitals use (PS3.5 Annex A.4).
-_SYNTAXES = {
-    "RLE Lossless": "1.2.840.10008.1.2.5",
-    "JPEG Baseline": "1.2.840.10008.1.2.4.50",
-    "JPEG Extended": "1.2.840.10008.1.2.4.51",
-    "JPEG Lossless": "1.2.840.10008.1.2.4.57",
-    "JPEG Lossless SV1": "1.2.840.10008.1.2.4.70",
-    "JPEG-LS Lossless": "1.2.840.10008.1.2.4.80",
-    "JPEG-LS Near-lossless": "1.2.840.10008.1.2.4.81",
-    "JPEG 2000 Lossless": "1.2.840.10008.1.2.4.90",
-    "JPEG 2000": "1.2.840.10008.1.2.4.91",
-}
 
-
-def inspect_scans(paths: Sequence[Path], config: RunConfig) -> list[Candidate]:
+def inspect_scans(paths: Sequence[Path], config: RunConfig) -> Candidates:
     """Every series and file under `paths`, with the verdict that `run` would come to from its header."""
     with temporary_unpack_dir() as unpack_dir:
         return discover(
@@ -66,7 +52,7 @@ def inspection_table(candidates: Sequence[Candidate]) -> str:
     for column in ("case", "kind", "modality", "grid", "spacing mm", "verdict"):
         table.add_column(column, no_wrap=column != "verdict")
     for candidate in candidates:
-        verdict = "ok" if candidate.code is None else str(candidate.code)
+        verdict = "ok" if candidate.eligible else str(candidate.code or "a fault of medzsad, please report it")
         table.add_row(
             *(_escaped(text) for text in (candidate.name, candidate.kind, candidate.modality or "-")),
             "x".join(map(str, candidate.shape)) or "-",
@@ -76,7 +62,8 @@ def inspection_table(candidates: Sequence[Candidate]) -> str:
     buffer = StringIO()
     Console(file=buffer, width=160).print(table)
     eligible = sum(candidate.eligible for candidate in candidates)
-    return f"{buffer.getvalue().rstrip()}\n{len(candidates)} found, {eligible} eligible."
+    remark = f" {candidates.remark}" if isinstance(candidates, Candidates) and candidates.remark else ""
+    return f"{buffer.getvalue().rstrip()}\n{len(candidates)} found, {eligible} eligible.{remark}"
 
 
 def _escaped(text: str) -> str:
@@ -138,7 +125,7 @@ def environment() -> dict[str, Any]:
     return {
         "versions": package_versions(),
         "devices": {"cpu_threads": torch.get_num_threads(), "cuda": cuda},
-        "transfer_syntaxes": {name: bool(get_decoder(UID(uid)).is_available) for name, uid in _SYNTAXES.items()},
+        "transfer_syntaxes": decodable(),
         "weights": [entry.record() for entry in list_weights()],
     }
 

@@ -49,6 +49,9 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                 default=None,
                 help="Score tilted, gapped and short series slice by slice.",
             ),
+            click.option(
+                "--allow-labels", is_flag=True, default=None, help="Score volumes that look like masks or label maps."
+            ),
             click.option("--min-slices", type=int, help="Fewest slices of a volume.  [4]"),
             click.option("--max-voxels", type=int, help="Larger scans are refused.  [1000000000]"),
             click.option("--max-archive-bytes", type=int, help="Larger archives are refused.  [16 GiB]"),
@@ -125,12 +128,14 @@ def run(
 @click.option("--frame", type=int, help="Which frame of 4D data is meant.")
 @click.option("--all-frames", is_flag=True, default=None, help="List every frame of 4D data.")
 @click.option("--allow-irregular", is_flag=True, default=None, help="Judge as `run --allow-irregular` would.")
+@click.option("--allow-labels", is_flag=True, default=None, help="Judge as `run --allow-labels` would.")
 @click.option("--min-slices", type=int, help="Fewest slices of a volume.  [4]")
 @click.option("--max-voxels", type=int, help="Larger scans are refused.  [1000000000]")
 @click.option("--max-archive-bytes", type=int, help="Larger archives are refused.  [16 GiB]")
-def inspect(scans: tuple[Path, ...], as_json: bool, **flags: Any) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="List the files that were not understood.")
+def inspect(scans: tuple[Path, ...], as_json: bool, verbose: bool, **flags: Any) -> None:
     """List every series and file in SCANS with its grid, and what `run` would do with it and why."""
-    with reported_errors(quiet=False, verbose=False):
+    with reported_errors(quiet=False, verbose=verbose):
         from medzsad.inspection import inspect_scans, inspection_json, inspection_table
 
         candidates = inspect_scans(scans, _config(None, flags))

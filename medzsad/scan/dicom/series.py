@@ -19,8 +19,7 @@ from medzsad.scan.dicom.stacks import (
 from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
 from medzsad.scan.names import series_name, shown_name
-from medzsad.scan.peek import chosen_frames
-from medzsad.scan.records import Candidate, ReadLimits
+from medzsad.scan.records import Candidate, ReadLimits, chosen_frames
 from medzsad.scan.short import checked_count, let_through
 
 _MOST_FRAMES = 100_000
