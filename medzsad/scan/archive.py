@@ -20,7 +20,7 @@ _MOST_DIRECTORY_BYTES = 64 * 1024**2
 _MOST_EXTENDED_HEADER_BYTES = 1024**2
 _HIGHEST_RATIO = 1000
 _RATIO_MATTERS_BYTES = 64 * 1024**2
-_DEFLATE_RATIO = 1040  # zlib's limit is 1032
+_DEFLATE_RATIO, _LZMA_RATIO = 1040, 10_000  # their limits are 1032 and about 7,000
 _CHUNK_BYTES = 1024**2
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz")
 _BROKEN = "is no whole archive"
@@ -167,8 +167,13 @@ def _unpack_zip(path: Path, target: _Target) -> None:
 
 def _check_entry(info: zipfile.ZipInfo, place: str) -> None:
     """Refuses an entry whose sizes cannot both be true, so that a damaged one is not taken for a bomb."""
-    most = {zipfile.ZIP_STORED: info.compress_size, zipfile.ZIP_DEFLATED: _DEFLATE_RATIO * (info.compress_size + 1)}
-    if info.file_size > most.get(info.compress_type, info.file_size):
+    most = {
+        zipfile.ZIP_STORED: info.compress_size,
+        zipfile.ZIP_DEFLATED: _DEFLATE_RATIO * (info.compress_size + 1),
+        zipfile.ZIP_LZMA: _LZMA_RATIO * (info.compress_size + 1),
+        zipfile.ZIP_BZIP2: info.file_size,
+    }
+    if info.file_size > most.get(info.compress_type, -1):
         raise _broken(place)
 
 

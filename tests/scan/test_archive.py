@@ -270,3 +270,14 @@ def test_a_file_and_a_folder_of_the_same_name_are_refused(tmp_path: Path) -> Non
     tar_of(tmp_path / "a.tar", "w", {"a": b"x", "a/b": b"x"})
     with pytest.raises(RefusedError, match="two files of the same name"):
         unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar", 10**6)
+
+
+def test_a_zip_packed_in_a_way_that_does_not_exist_is_damaged(tmp_path: Path) -> None:
+    zip_with(tmp_path / "a.zip", "a.nii", b"x" * 2000)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    at = content.rindex(b"PK\x01\x02") + 10
+    content[at : at + 2] = b"\x63\x00"
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+        unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
+    assert refused.value.code == ReasonCode.FILE_UNREADABLE
