@@ -115,7 +115,7 @@ def run_cases(order: RunOrder, observer: Observer | None = None) -> RunSummary:
 def _ended(runner: CaseRunner, candidates: list[Candidate], observer: Observer) -> list[tuple[CaseRecord, bool]]:
     """The record of each case in order, and whether it was taken over from an earlier run.
 
-    All reading and writing is done by one thread, since the format libraries' warnings can be silenced for one only.
+    One thread reads and writes, so that no more than one scan and one result wait beside the one that is scored.
     """
     ended: list[Future[tuple[CaseRecord, bool]]] = []
 

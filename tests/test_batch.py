@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medzsad import batch, cases
 from medzsad.batch import RunOrder, RunSummary, plan_run, run_cases
@@ -261,3 +263,22 @@ def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector:
         content = gzip.decompress(stored) if name.endswith(".gz") else stored
         assert b"Secret" not in content, name
         assert b"SECRET-4711" not in content, name
+
+
+def test_a_fault_of_our_reading_code_fails_its_case_and_no_other(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.arange(32 * 40, dtype=np.uint16).reshape(32, 40)).save(scans / "picture.png")
+
+    def broken(*_: object) -> None:
+        raise AttributeError("planted")
+
+    monkeypatch.setattr("medzsad.scan.nifti._affine_ras", broken)
+    records = {record.input.label: record for record in _run(scans, tmp_path / "out").records}
+    assert records["picture.png"].outcome in (Outcome.LESION, Outcome.NO_LESION)
+    faulty = [record for label, record in records.items() if ".nii" in label]
+    assert faulty
+    for record in faulty:
+        assert record.outcome == Outcome.FAILED
+        assert "Unexpected AttributeError" in record.message
+        assert "please report it" in record.message

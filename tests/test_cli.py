@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -127,3 +129,31 @@ def test_info_names_versions_decoders_and_weights() -> None:
     decoders = f"missing: {', '.join(missing)}" if missing else "all present"
     for word in ("torch", "open_clip", decoders, "medzsad-mini"):
         assert word in done.output
+
+
+def test_files_that_were_not_understood_are_counted_and_listed_with_v(
+    runner: CliRunner, scans: Path, tmp_path: Path
+) -> None:
+    for name in ("a.mif", "b+orig.HEAD"):
+        (scans / name).write_bytes(b"something else")
+    said = "2 files were not understood; -v lists them."
+    run = ["run", str(scans), "-o", str(tmp_path / "out"), "--threshold", "0.8"]
+    for arguments in (run, ["inspect", str(scans)]):
+        done = runner.invoke(main, arguments)
+        assert done.exit_code == 0
+        assert said in done.output
+        assert "a.mif" not in done.output
+    listed = runner.invoke(main, ["inspect", str(scans), "-v"]).output
+    assert "Not understood: a.mif" in listed
+    assert "Not understood: b+orig.HEAD" in listed
+
+
+def test_a_mask_is_refused_unless_labels_are_allowed(runner: CliRunner, tmp_path: Path) -> None:
+    phantom = phantom_scan()
+    mask = replace(phantom, scan=replace(phantom.scan, voxels=phantom.lesion_mask.astype(np.float32)))
+    write_nifti(tmp_path / "mask.nii", mask)
+    run = ["run", str(tmp_path / "mask.nii"), "-o", str(tmp_path / "out"), "--threshold", "0.8"]
+    refused = runner.invoke(main, run)
+    assert refused.exit_code == 3
+    assert "looks like a mask or label map" in refused.output.replace("\n", " ")
+    assert runner.invoke(main, [*run, "--allow-labels"]).exit_code == 0

@@ -3,7 +3,6 @@
 import errno
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -21,15 +20,14 @@ _MOST_DIRECTORY_BYTES = 64 * 1024**2
 _MOST_EXTENDED_HEADER_BYTES = 1024**2
 _HIGHEST_RATIO = 1000
 _RATIO_MATTERS_BYTES = 64 * 1024**2
-_DEFLATE_RATIO = 1040  # zlib's limit is 1032
+_DEFLATE_RATIO, _LZMA_RATIO = 1040, 10_000  # their limits are 1032 and about 7,000
 _CHUNK_BYTES = 1024**2
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz")
 _BROKEN = "is no whole archive"
 # Extended headers of tar, which its library reads into memory whole.
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
              tarfile.GNUTYPE_LONGLINK)  # fmt: skip
-# The end of a zip file (APPNOTE 4.3.16 and 4.3.14), from its signature to the size of the directory.
-_ZIP_END, _ZIP64_END = struct.Struct("<4s4xHHI"), struct.Struct("<4s20xQQQ")
+_ZIP_END_BYTES = 2**16 + 2**10  # a comment, and what stands around it
 
 
 @contextmanager
@@ -140,8 +138,10 @@ class _Target:
 
 def _unpack_zip(path: Path, target: _Target) -> None:
     place = target.place
-    with refusing(place, problem=_BROKEN):
-        entries, size = _zip_directory(path)
+    with refusing(place, problem=_BROKEN), path.open("rb") as whole:
+        whole.seek(max(0, whole.seek(0, 2) - _ZIP_END_BYTES))
+        end = whole.read()
+    entries, size = _zip_directory(end)
     if entries > _MOST_MEMBERS or size > _MOST_DIRECTORY_BYTES:
         raise _too_many(place)
     with refusing(place, problem=_BROKEN):
@@ -155,8 +155,7 @@ def _unpack_zip(path: Path, target: _Target) -> None:
                 raise RefusedError(
                     ReasonCode.FILE_UNREADABLE, f"{place} is encrypted. Unpack it yourself and name the folder."
                 )
-            with refusing(place, problem=_BROKEN):
-                _check_entry(info)
+            _check_entry(info, place)
         _check_size(sum(info.file_size for info in infos), target)
         files = [info for info in infos if not info.is_dir()]
         for info in sorted(files, key=lambda info: info.file_size):  # empty ones first, to be refused early
@@ -166,25 +165,29 @@ def _unpack_zip(path: Path, target: _Target) -> None:
                 target.add(info.filename, stream)
 
 
-def _check_entry(info: zipfile.ZipInfo) -> None:
-    """Raises `BadZipFile` where the sizes cannot both be true, so that a damaged entry is not taken for a bomb."""
-    most = {zipfile.ZIP_STORED: info.compress_size, zipfile.ZIP_DEFLATED: _DEFLATE_RATIO * (info.compress_size + 1)}
-    if info.file_size > most.get(info.compress_type, info.file_size):
-        raise zipfile.BadZipFile("size")
+def _check_entry(info: zipfile.ZipInfo, place: str) -> None:
+    """Refuses an entry whose sizes cannot both be true, so that a damaged one is not taken for a bomb."""
+    most = {
+        zipfile.ZIP_STORED: info.compress_size,
+        zipfile.ZIP_DEFLATED: _DEFLATE_RATIO * (info.compress_size + 1),
+        zipfile.ZIP_LZMA: _LZMA_RATIO * (info.compress_size + 1),
+        zipfile.ZIP_BZIP2: info.file_size,
+    }
+    if info.file_size > most.get(info.compress_type, -1):
+        raise _broken(place)
 
 
-def _zip_directory(path: Path) -> tuple[int, int]:
-    """How many entries the directory of a zip file has and how many bytes, by the record at its end."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - 2**16 - 22))
-        end = stream.read()
+def _zip_directory(end: bytes) -> tuple[int, int]:
+    """How many entries the directory of a zip file has and how many bytes, by its end (APPNOTE 4.3.16 and 4.3.14)."""
+
+    def number(start: int, length: int) -> int:
+        return int.from_bytes(end[start : start + length], "little")
+
     at = end.rfind(b"PK\x05\x06")
-    _, _, entries, length = _ZIP_END.unpack_from(end, at) if at >= 0 else (b"", 0, 0, 0)
-    at = end.rfind(b"PK\x06\x06", 0, max(at, 0))
-    if at >= 0:
-        _, _, entries, length = _ZIP64_END.unpack_from(end, at)
-    return entries, length
+    large = end.rfind(b"PK\x06\x06", 0, max(at, 0))
+    if large >= 0:
+        return number(large + 32, 8), number(large + 40, 8)
+    return (number(at + 10, 2), number(at + 12, 4)) if at >= 0 else (0, 0)
 
 
 class _TarInfo(tarfile.TarInfo):
@@ -207,10 +210,10 @@ def _unpack_tar(path: Path, target: _Target) -> None:
         while True:
             with refusing(place, problem=_BROKEN):
                 info = archive.next()
-                if info is not None and info.size < 0:  # by an extended header
-                    raise tarfile.ReadError("size")
             if info is None:
                 break
+            if info.size < 0:  # by an extended header
+                raise _broken(place)
             target.check(info.name, special=not (info.isfile() or info.isdir()))
             with refusing(place, problem=_BROKEN):
                 stream = archive.extractfile(info)
@@ -221,16 +224,19 @@ def _unpack_tar(path: Path, target: _Target) -> None:
 
 def _check_end(archive: tarfile.TarFile, target: _Target) -> None:
     """Refuses a tar file that ends before its end, where tarfile just stops; reads on, for the checksum of gzip."""
+    stream = archive.fileobj
+    if stream is None:
+        raise ValueError("The tar file is closed.")
     with refusing(target.place, problem=_BROKEN):
-        if archive.fileobj is None:
-            raise tarfile.ReadError("closed")
-        archive.fileobj.seek(archive.offset)
-        block = archive.fileobj.read(tarfile.BLOCKSIZE)
-        if block.strip(b"\0"):
-            raise tarfile.ReadError("header")
-        for _ in range(_RATIO_MATTERS_BYTES // _CHUNK_BYTES):
-            if not archive.fileobj.read(_CHUNK_BYTES):
-                break
+        stream.seek(archive.offset)
+        block = stream.read(tarfile.BLOCKSIZE)
+    if block.strip(b"\0"):
+        raise _broken(target.place)
+    for _ in range(_RATIO_MATTERS_BYTES // _CHUNK_BYTES):
+        with refusing(target.place, problem=_BROKEN):
+            rest = stream.read(_CHUNK_BYTES)
+        if not rest:
+            break
 
 
 def _check_size(total: int, target: _Target) -> None:
@@ -261,6 +267,10 @@ def _chunks(stream: IO[bytes], place: str) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
+
+
+def _broken(place: str) -> RefusedError:
+    return RefusedError(ReasonCode.FILE_UNREADABLE, f"{place} {_BROKEN}. Check it or fetch it again.")
 
 
 def _too_many(place: str) -> RefusedError:

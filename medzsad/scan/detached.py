@@ -68,18 +68,26 @@ def check_meta_data(path: Path, detached: Path | None, place: str) -> None:
     compressed = fields.get(b"CompressedData", b"").lower() in (b"true", b"1")
     file = detached or path
     with refusing(place):
-        held = _inflated_bytes(file, start, needed) if compressed else file.stat().st_size - start
+        size = file.stat().st_size
+    held = _inflated_bytes(file, start, needed, place) if compressed else size - start
     if held < needed:
         raise _refused(f"{place} holds {held} of the {needed} bytes that its header promises. Fetch it again.")
 
 
-def _inflated_bytes(file: Path, start: int, needed: int) -> int:
+def _inflated_bytes(file: Path, start: int, needed: int, place: str) -> int:
     """How many bytes the data inflates to, counted no further than what is needed."""
     inflater, held = zlib.decompressobj(zlib.MAX_WBITS | 32), 0  # 32: zlib or gzip
-    with file.open("rb") as stream:
+    with refusing(place):
+        stream = file.open("rb")
+    with stream:
         stream.seek(start)
-        while held <= needed and (chunk := inflater.unconsumed_tail or stream.read(_CHUNK_BYTES)):
-            held += len(inflater.decompress(chunk, _CHUNK_BYTES))
+        while held <= needed:
+            with refusing(place):
+                chunk = inflater.unconsumed_tail or stream.read(_CHUNK_BYTES)
+                piece = inflater.decompress(chunk, _CHUNK_BYTES)
+            if not chunk:
+                break
+            held += len(piece)
     return held if inflater.eof else min(held, needed - 1)
 
 

@@ -34,6 +34,8 @@ _PEEK: dict[SourceKind, Callable[[Path, str, ReadLimits], Peek]] = {
 _FORMATS = "DICOM, NIfTI, MGH, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, zip or tar"
 _CONVERTERS = {".head": "3dAFNItoNIFTI", ".brik": "3dAFNItoNIFTI", ".mif": "mrconvert", ".mnc": "mnc2nii"}
 
+_START_BYTES = 132  # of DICOM up to its mark
+
 _log = logging.getLogger(__name__)
 
 
@@ -134,13 +136,13 @@ def _kind(found: Found) -> SourceKind | None:
         return None
     with refusing(found.label, problem="cannot be opened"):
         is_file, size = path.is_file(), path.stat().st_size
+        start = _start(path) if is_file else b""
     if not is_file:
         raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is not a file. Leave it out.")
     if size == 0 and (kind or found.explicit):
         raise RefusedError(ReasonCode.FILE_EMPTY, f"{found.label} is empty (0 bytes). Fetch it again.")
-    with refusing(found.label, problem="cannot be opened"):
-        is_dicom = looks_like_dicom(path, need_preamble=kind not in (None, "dicom"))
-        is_header = _ending(path) != ".hdr" or _is_analyze_header(path)
+    is_dicom = looks_like_dicom(path, need_preamble=kind not in (None, "dicom"))
+    is_header = _ending(path) != ".hdr" or _is_analyze_header(start)
     if is_dicom or kind == "dicom":
         return "dicom"
     if kind is not None and is_header:
@@ -168,10 +170,13 @@ def _stump(found: Found) -> Candidate | None:
     return _refused(found, RefusedError(code, message))
 
 
-def _is_analyze_header(path: Path) -> bool:
+def _start(path: Path) -> bytes:
     with path.open("rb") as stream:
-        start = stream.read(4)
-    return 348 in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+        return stream.read(_START_BYTES)
+
+
+def _is_analyze_header(start: bytes) -> bool:
+    return 348 in (int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big"))
 
 
 def _file_candidates(

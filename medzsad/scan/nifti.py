@@ -148,9 +148,6 @@ def _affine_ras(image: Any, place: str) -> tuple[FloatArray, tuple[str, ...]]:
             notes = ("Neither sform nor qform is set: orientation is unknown, pixdim gives the spacing.",)
         if unit:
             notes = (*notes, f"Lengths are given in the unit {unit}; they were converted to millimeters.")
-    elif isinstance(image, nib.MGHImage):
-        if int(image.header["goodRASFlag"]) <= 0:
-            notes = ("The file tells no orientation; FreeSurfer's coronal one is assumed.",)
     elif isinstance(image, nib.AnalyzeImage):
         notes = ("Analyze format: left and right are not certain.",)
     if not spans_volume(affine):

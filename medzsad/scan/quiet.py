@@ -23,8 +23,9 @@ class Silence(logging.Filter):
 def quiet_libraries() -> None:
     """Silences loggers and warnings of the format libraries; may be called again, once they are imported.
 
-    A program that wants the log of a library all the same sets the level of its logger after this. Warnings are
-    ignored by the module that raises them, so that those of other code still come through.
+    A program that wants the log of a library all the same sets the level of its logger after this, and takes the
+    filter `Silence` off. Warnings are ignored by the module that raises them, so that those of other code still come
+    through.
     """
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # those below inherit it

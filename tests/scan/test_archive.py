@@ -227,16 +227,19 @@ def test_an_extended_header_of_a_tar_fills_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
-def test_archives_of_many_empty_files_are_refused_at_once(tmp_path: Path, name: str) -> None:
+def test_archives_of_many_empty_files_are_refused_at_once(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medzsad.scan.archive._MOST_EMPTY", 50)
     if name == "a.zip":
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            for number in range(12_000):
+            for number in range(600):
                 archive.writestr(f"{number}.dcm", b"")
     else:
-        tar_of(tmp_path / name, "w:gz", {f"{number}.dcm": b"" for number in range(12_000)})
+        tar_of(tmp_path / name, "w:gz", {f"{number}.dcm": b"" for number in range(600)})
     (refused,) = discover([tmp_path], limits=LIMITS, unpack_dir=tmp_path / "out")
     assert refused.code == ReasonCode.FILE_EMPTY
-    assert "10001 empty files" in refused.reason
+    assert "501 empty files" in refused.reason
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
@@ -270,3 +273,23 @@ def test_a_file_and_a_folder_of_the_same_name_are_refused(tmp_path: Path) -> Non
     tar_of(tmp_path / "a.tar", "w", {"a": b"x", "a/b": b"x"})
     with pytest.raises(RefusedError, match="two files of the same name"):
         unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar", 10**6)
+
+
+def test_a_zip_packed_in_a_way_that_does_not_exist_is_damaged(tmp_path: Path) -> None:
+    zip_with(tmp_path / "a.zip", "a.nii", b"x" * 2000)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    at = content.rindex(b"PK\x01\x02") + 10
+    content[at : at + 2] = b"\x63\x00"
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+        unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
+    assert refused.value.code == ReasonCode.FILE_UNREADABLE
+
+
+def test_a_few_empty_files_are_refused_one_by_one(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "w", {"a.dcm": b"", "b.dcm": b"", "c.txt": b"text"})
+    candidates = discover([tmp_path], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert [(c.label, c.code) for c in candidates] == [
+        ("a.tar/a.dcm", ReasonCode.FILE_EMPTY),
+        ("a.tar/b.dcm", ReasonCode.FILE_EMPTY),
+    ]

@@ -17,6 +17,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan import archive, detached, itk, nifti, picture
+from medzsad.scan import discover as discovery
 from medzsad.scan.archive import unpack
 from medzsad.scan.discover import discover
 from medzsad.scan.guard import refusing
@@ -31,7 +32,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def write(folder: Path, name: str) -> Path:
     path = folder / name
-    if path.suffix == ".nii":
+    if path.suffix == ".mha":
+        image = SimpleITK.GetImageFromArray(phantom_scan((12, 15, 9)).scan.voxels)
+        SimpleITK.WriteImage(image, str(path), True)
+    elif path.suffix == ".nii":
         write_nifti(path, phantom_scan((12, 15, 9)))
     elif path.suffix == ".png":
         Image.fromarray(np.arange(99, dtype=np.uint8).reshape(9, 11)).save(path)
@@ -51,6 +55,8 @@ def write(folder: Path, name: str) -> Path:
         ("a.mha", itk, "check_meta_data"),
         ("a.png", picture, "_pages"),
         ("a.png", picture, "_values"),
+        ("a.mha", detached, "_inflated_bytes"),
+        ("a.nii", discovery, "looks_like_dicom"),
     ],
 )
 @pytest.mark.parametrize("kind", [AttributeError, TypeError, KeyError, ValueError])
@@ -81,7 +87,10 @@ def test_a_fault_of_ours_in_one_file_costs_no_other_file_anything(
     assert fine.eligible
 
 
-def test_a_fault_of_ours_while_unpacking_comes_out_as_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("function", ["_write", "_zip_directory", "_check_entry", "_check_size"])
+def test_a_fault_of_ours_while_unpacking_comes_out_as_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
     import zipfile
 
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
@@ -90,7 +99,7 @@ def test_a_fault_of_ours_while_unpacking_comes_out_as_itself(tmp_path: Path, mon
     def broken(*_: object, **__: object) -> None:
         raise AttributeError("planted")
 
-    monkeypatch.setattr(archive, "_write", broken)
+    monkeypatch.setattr(archive, function, broken)
     with pytest.raises(AttributeError, match="planted"):
         unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 100)
     assert not (tmp_path / "out").exists()
@@ -129,7 +138,8 @@ def test_warnings_of_other_code_are_still_shown() -> None:
     program = (
         "import warnings, medzsad.scan.reader\n"
         "warnings.warn('mine')\n"
-        "exec(compile('import warnings; warnings.warn(\"of a library\")', 'x', 'exec'), {'__name__': 'pydicom.values'})\n"
+        "code = compile('import warnings; warnings.warn(\"of a library\")', 'x', 'exec')\n"
+        "exec(code, {'__name__': 'pydicom.values'})\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
