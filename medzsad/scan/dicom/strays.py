@@ -21,10 +21,10 @@ def stray_problem(path: Path, place: str) -> str:
     Raises:
         RefusedError: FILE_UNREADABLE, it cannot be opened.
     """
-    with refusing(place, problem="cannot be opened"):
-        start = _start_of(path)
     if path.name.startswith("."):
         return ""
+    with refusing(place, problem="cannot be opened"):
+        start = _start_of(path)
     if _META_ELEMENT.search(start, _PREAMBLE - 8):
         return 'begins like DICOM, but its mark "DICM" is damaged'
     if not (path.suffix in ("", ".") or path.suffix[1:].isdecimal()):
