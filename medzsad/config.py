@@ -112,7 +112,14 @@ class RunConfig(BaseModel):
         default=False,
         description="Score tilted, gapped and short series slice by slice instead of refusing them.",
     )
-    min_slices: int = Field(default=4, ge=1, description="Fewest slices of a DICOM series that count as a stack.")
+    allow_labels: bool = Field(
+        default=False, description="Score volumes that look like masks or label maps instead of refusing them."
+    )
+    min_slices: int = Field(
+        default=4,
+        ge=1,
+        description="Fewest slices of a volume in any format; images of a single slice are no volumes.",
+    )
     max_voxels: int = Field(
         default=1_000_000_000,
         ge=1,
@@ -157,7 +164,17 @@ class RunConfig(BaseModel):
 
 # These choose cases, limits or speed; none of them changes what a case's files hold beyond rounding.
 _NOT_IN_KEY = frozenset(
-    {"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size", "threads", "workers"}
+    {
+        "series",
+        "all_frames",
+        "allow_labels",
+        "max_voxels",
+        "max_archive_bytes",
+        "device",
+        "batch_size",
+        "threads",
+        "workers",
+    }
 )
 
 

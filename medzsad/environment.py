@@ -1,4 +1,4 @@
-"""What this computer has: versions of packages, graphics cards, decoders of compressed DICOM; all without torch."""
+"""What this computer has: versions of packages and graphics cards, found without torch."""
 
 import platform
 import shutil
@@ -18,21 +18,6 @@ _PACKAGES = (
     "numpy",
 )
 
-# Compressed transfer syntaxes that hospitals use (PS3.5 Annex A.4).
-_SYNTAXES = {
-    "RLE Lossless": "1.2.840.10008.1.2.5",
-    "JPEG Baseline": "1.2.840.10008.1.2.4.50",
-    "JPEG Extended, 8 bits": "1.2.840.10008.1.2.4.51",
-    "JPEG Extended, 12 bits": "1.2.840.10008.1.2.4.51",
-    "JPEG Lossless": "1.2.840.10008.1.2.4.57",
-    "JPEG Lossless SV1": "1.2.840.10008.1.2.4.70",
-    "JPEG-LS Lossless": "1.2.840.10008.1.2.4.80",
-    "JPEG-LS Near-lossless": "1.2.840.10008.1.2.4.81",
-    "JPEG 2000 Lossless": "1.2.840.10008.1.2.4.90",
-    "JPEG 2000": "1.2.840.10008.1.2.4.91",
-}
-# pydicom calls these decoders available for JPEG Extended, but they refuse samples of 12 bits when they meet them.
-_NOT_FOR_12_BITS = {"gdcm", "pillow"}
 _DRIVER_SECONDS = 10
 
 
@@ -72,13 +57,3 @@ def torch_devices() -> dict[str, str]:
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
     return devices
-
-
-def decodable_syntaxes() -> dict[str, bool]:
-    """Whether a decoder is installed, for each compressed transfer syntax."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
-
-    plugins = {name: set(get_decoder(UID(uid)).available_plugins) for name, uid in _SYNTAXES.items()}
-    plugins["JPEG Extended, 12 bits"] -= _NOT_FOR_12_BITS
-    return {name: bool(found) for name, found in plugins.items()}

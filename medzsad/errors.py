@@ -25,7 +25,12 @@ class ExitCode(IntEnum):
 
 
 class ReasonCode(StrEnum):
-    """Stable codes that say why an input was refused; reports and scripts rely on them."""
+    """Stable codes that say why an input was refused; reports and scripts rely on them.
+
+    GEOMETRY_* and SERIES_TOO_FEW_SLICES can mostly be overcome with `--allow-irregular`. SERIES_MIXED_SIZE and
+    SERIES_MIXED_VALUES cannot: the slices of one series differ in size, or in what their values mean (modality,
+    MONOCHROME1 or 2, rescale, unit). SERIES_MOSAIC is a Siemens series whose images each show a whole volume.
+    """
 
     GEOMETRY_TILTED = "GEOMETRY_TILTED"
     GEOMETRY_GAP = "GEOMETRY_GAP"
@@ -36,6 +41,8 @@ class ReasonCode(StrEnum):
     SERIES_LOCALIZER = "SERIES_LOCALIZER"
     SERIES_TOO_FEW_SLICES = "SERIES_TOO_FEW_SLICES"
     SERIES_MIXED_SIZE = "SERIES_MIXED_SIZE"
+    SERIES_MIXED_VALUES = "SERIES_MIXED_VALUES"
+    SERIES_MOSAIC = "SERIES_MOSAIC"
     SERIES_4D = "SERIES_4D"
     NOT_AN_IMAGE = "NOT_AN_IMAGE"
     PIXELS_NOT_DECODABLE = "PIXELS_NOT_DECODABLE"
@@ -43,6 +50,7 @@ class ReasonCode(StrEnum):
     FILE_EMPTY = "FILE_EMPTY"
     VALUES_NOT_FINITE = "VALUES_NOT_FINITE"
     VALUES_CONSTANT = "VALUES_CONSTANT"
+    LOOKS_LIKE_LABELS = "LOOKS_LIKE_LABELS"
     SIZE_LIMIT = "SIZE_LIMIT"
     ARCHIVE_UNSAFE = "ARCHIVE_UNSAFE"
     NOTHING_SCORED = "NOTHING_SCORED"

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from pydicom.pixels import get_decoder
-from pydicom.uid import JPEGExtended12Bit
 
 from medzsad.cli import main
 from tests.detectors import BrightnessDetector
@@ -148,15 +148,8 @@ def test_inspect_lists_every_series_with_its_verdict(scans: Path) -> None:
 def test_info_names_versions_decoders_and_weights() -> None:
     done = CliRunner().invoke(main, ["info"])
     assert done.exit_code == 0
-    for word in ("torch", "open_clip", "DICOM decoders", "medzsad-mini"):
+    for word in ("torch", "open_clip", "JPEG Extended of 12 bits", "medzsad-mini"):
         assert word in done.output
-
-
-def test_info_does_not_claim_a_decoder_for_jpeg_extended_of_12_bits() -> None:
-    found = json.loads(CliRunner().invoke(main, ["info", "--json"]).output)["transfer_syntaxes"]
-    able = set(get_decoder(JPEGExtended12Bit).available_plugins) - {"gdcm", "pillow"}  # these two only take 8 bits
-    assert found["JPEG Extended, 12 bits"] == bool(able)
-    assert found["JPEG Extended, 8 bits"]
 
 
 def test_info_asks_torch_for_devices_only_when_told_to() -> None:
@@ -176,3 +169,31 @@ def test_a_flag_switches_off_what_the_configuration_file_switches_on(
     assert runner.invoke(main, arguments).exit_code == 0
     config = json.loads((out / "report.json").read_text(encoding="utf-8"))["manifest"]["config"]
     assert (config["allow_irregular"], config["all_frames"]) == (False, True)
+
+
+def test_files_that_were_not_understood_are_counted_and_listed_with_v(
+    runner: CliRunner, scans: Path, tmp_path: Path
+) -> None:
+    for name in ("a.mif", "b+orig.HEAD"):
+        (scans / name).write_bytes(b"something else")
+    said = "2 files were not understood; -v lists them."
+    run = ["run", str(scans), "-o", str(tmp_path / "out"), "--threshold", "0.8"]
+    for arguments in (run, ["inspect", str(scans)]):
+        done = runner.invoke(main, arguments)
+        assert done.exit_code == 0
+        assert said in done.output
+        assert "a.mif" not in done.output
+    listed = runner.invoke(main, ["inspect", str(scans), "-v"]).output
+    assert "Not understood: a.mif" in listed
+    assert "Not understood: b+orig.HEAD" in listed
+
+
+def test_a_mask_is_refused_unless_labels_are_allowed(runner: CliRunner, tmp_path: Path) -> None:
+    phantom = phantom_scan()
+    mask = replace(phantom, scan=replace(phantom.scan, voxels=phantom.lesion_mask.astype(np.float32)))
+    write_nifti(tmp_path / "mask.nii", mask)
+    run = ["run", str(tmp_path / "mask.nii"), "-o", str(tmp_path / "out"), "--threshold", "0.8"]
+    refused = runner.invoke(main, run)
+    assert refused.exit_code == 3
+    assert "looks like a mask or label map" in refused.output.replace("\n", " ")
+    assert runner.invoke(main, [*run, "--allow-labels"]).exit_code == 0

@@ -79,7 +79,7 @@ def test_every_key_of_an_evaluation_has_a_flag() -> None:
     parameters = cli.evaluate.get_params(click.Context(cli.evaluate))
     flags = {parameter.name for parameter in parameters if "--help" not in parameter.opts}
     keys = set(BenchmarkOptions.model_fields) | set(EvaluateConfig.model_fields)
-    assert flags - {"config", "out", "compare", "quiet"} == keys - {"benchmarks", "name"}
+    assert flags - {"config", "out", "compare", "published", "quiet"} == keys - {"benchmarks", "name"}
     assert all(field.description for field in [*BenchmarkOptions.model_fields.values()])
     assert all(field.description for field in [*EvaluateConfig.model_fields.values()])
 

@@ -18,7 +18,7 @@ from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
-from medzsad.scan.records import Candidate
+from medzsad.scan.records import Candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ def plan_run(order: RunOrder, detector: Detector | None = None) -> Iterator[str]
         for candidate in candidates:
             if candidate.code is not None:
                 yield f"refuse  {candidate.name}  {candidate.code}: {candidate.reason}"
+            elif candidate.fault is not None:
+                yield f"fail    {candidate.name}  a fault of medzsad, please report it"
             elif runner.is_done(candidate):
                 yield f"skip    {candidate.name}  done before"
             else:
@@ -96,9 +98,10 @@ def run_cases(
         with _found(order) as candidates:
             observer.started("reading", len(candidates), "cases")
             ends = list(executor.run(work, candidates, observer))
+            remark = candidates.remark
     records = tuple(end.record for end in ends)
     rebuild_reports(order.out, records, check_files=False)
-    return RunSummary(order.out, records, sum(end.taken_over for end in ends))
+    return RunSummary(order.out, records, sum(end.taken_over for end in ends), remark=remark)
 
 
 def _check_places(order: RunOrder) -> None:
@@ -120,7 +123,7 @@ def _check_places(order: RunOrder) -> None:
 
 
 @contextmanager
-def _found(order: RunOrder) -> Iterator[list[Candidate]]:
+def _found(order: RunOrder) -> Iterator[Candidates]:
     config = order.config
     with temporary_unpack_dir() as unpack_dir:
         candidates = discover(
@@ -133,5 +136,6 @@ def _found(order: RunOrder) -> Iterator[list[Candidate]]:
         )
         if not candidates:
             places = ", ".join(shown_name(path) for path in order.paths)
-            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
+            remark = f" {candidates.remark}" if candidates.remark else ""
+            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.{remark}")
         yield candidates

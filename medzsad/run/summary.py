@@ -19,12 +19,14 @@ class RunSummary:
         records: Its cases in order.
         skipped: How many of them were done before.
         incomplete: Cases in the folder that have no usable result.
+        remark: On files that were not understood, or "".
     """
 
     out: Path
     records: tuple[CaseRecord, ...]
     skipped: int = 0
     incomplete: tuple[IncompleteCase, ...] = ()
+    remark: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -40,7 +42,8 @@ class RunSummary:
         lines += [f"{record.name}: warning: {warning}" for record in self.records for warning in record.warnings]
         lines += [f"{case.name}: incomplete: {case.problem}" for case in self.incomplete]
         done = f" ({self.skipped} done before)" if self.skipped else ""
-        return "\n".join([*lines, f"{counted(self.records, done)}", f"{self.out / 'report.html'}"])
+        remark = [self.remark] if self.remark else []
+        return "\n".join([*lines, counted(self.records, done), *remark, f"{self.out / 'report.html'}"])
 
 
 def counted(records: tuple[CaseRecord, ...], remark: str = "") -> str:

@@ -6,12 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom import read_dicom
-from medzsad.scan.guard import silent_loggers
+from medzsad.scan.decoders import prefer_safe_decoders
+from medzsad.scan.dicom.read import read_dicom
 from medzsad.scan.itk import read_itk
+from medzsad.scan.labels import check_no_labels
 from medzsad.scan.nifti import read_nifti
 from medzsad.scan.picture import read_picture
 from medzsad.scan.records import Candidate, ReadLimits, Scan, SourceKind
+
+prefer_safe_decoders()
 
 _MOST_NOT_FINITE = 0.2
 _READERS: dict[SourceKind, Callable[[Candidate, ReadLimits], Scan]] = {
@@ -27,14 +30,17 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
 
     Raises:
         RefusedError: The candidate is refused, or its files cannot be read rightly; with its reason code.
+        Exception: `candidate.fault`, which is ours.
     """
+    if candidate.fault is not None:
+        raise candidate.fault
     if candidate.code is not None:
         raise RefusedError(candidate.code, candidate.reason)
-    with silent_loggers():
-        scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
-    if candidate.reason:
-        return replace(scan, notes=(*scan.notes, f"Irregular series: {candidate.reason}"))
-    return scan
+    scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
+    if candidate.kind != "dicom" and not limits.allow_labels:  # DICOM says itself what is a segmentation
+        check_no_labels(scan.voxels, candidate.label)
+    irregular = (f"Irregular series: {candidate.reason}",) if candidate.reason else ()
+    return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 
 def checked_scan(scan: Scan, place: str) -> Scan:

@@ -5,8 +5,10 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
@@ -252,7 +254,7 @@ def test_a_bug_of_ours_ends_as_failed_with_its_places_in_the_log_and_in_a_file_t
     assert summary.exit_code == ExitCode.FAILED
     record = summary.records[0]
     assert (record.outcome, record.code) == (Outcome.FAILED, None)
-    assert "mistake in medzsad, not in the scan. Please report it" in record.message
+    assert "mistake in medzsad, not in the scan. PPlease report it" in record.message
     trace = (tmp_path / "out" / record.name / "error.txt").read_text(encoding="utf-8")
     errors = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
     assert len(errors) == 2
@@ -336,3 +338,24 @@ def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector:
         content = gzip.decompress(stored) if name.endswith(".gz") else stored
         assert b"Secret" not in content, name
         assert b"SECRET-4711" not in content, name
+
+
+def test_a_fault_of_our_reading_code_fails_its_case_and_no_other(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.arange(32 * 40, dtype=np.uint16).reshape(32, 40)).save(scans / "picture.png")
+
+    def broken(*_: object) -> None:
+        raise AttributeError("planted")
+
+    monkeypatch.setattr("medzsad.scan.nifti._affine_ras", broken)
+    records = {
+        record.input.label: record for record in run_cases(_order(scans, tmp_path / "out"), detector=detector).records
+    }
+    assert records["picture.png"].outcome in (Outcome.LESION, Outcome.NO_LESION)
+    faulty = [record for label, record in records.items() if ".nii" in label]
+    assert faulty
+    for record in faulty:
+        assert record.outcome == Outcome.FAILED
+        assert "Unexpected AttributeError" in record.message
+        assert "Please report it" in record.message

@@ -29,7 +29,7 @@ from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_nifti
 
 SHAPE = (24, 28, 6)
-OPTIONS = {"threshold": 0.75, "window": "0,1000"}
+OPTIONS = {"threshold": 0.75, "window": "0,1000", "allow_labels": True}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
-LIMITS = ReadLimits()
+LIMITS = ReadLimits(min_slices=1)  # the grids here are small
 ignore_nvidia = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
@@ -15,14 +16,14 @@ from pydicom.uid import (
 )
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom import read_dicom
+from medzsad.scan.dicom.headers import read_header
+from medzsad.scan.dicom.irregular import place_slices
+from medzsad.scan.dicom.pixels import decode_slices
+from medzsad.scan.dicom.read import read_dicom
+from medzsad.scan.dicom.stacks import stack_of
 from medzsad.scan.discover import discover
-from medzsad.scan.headers import read_header
-from medzsad.scan.irregular import place_slices
-from medzsad.scan.pixels import decode_slices
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits, Scan
-from medzsad.scan.stacks import stack_of
 from tests.phantoms import SECRET_ID, SECRET_NAME, one_slice_dataset, phantom_scan, values_in_world, write_dicom_series
 
 LIMITS = ReadLimits()
@@ -228,21 +229,6 @@ def test_a_film_is_refused_until_a_frame_is_chosen(tmp_path: Path) -> None:
     assert len(discover([tmp_path], limits=LIMITS, all_frames=True)) == 3
 
 
-def test_time_points_of_an_enhanced_image_are_told_apart(tmp_path: Path) -> None:
-    phantom = phantom_scan((20, 24, 5))
-    write_dicom_series(tmp_path, phantom, multiframe=True)
-    file = tmp_path / "enhanced.dcm"
-    dataset = pydicom.dcmread(file)
-    frames = dataset.pixel_array
-    dataset.PerFrameFunctionalGroupsSequence = list(dataset.PerFrameFunctionalGroupsSequence) * 2
-    dataset.NumberOfFrames, dataset.PixelData = 10, np.concatenate([frames, frames // 2]).tobytes()
-    dataset.save_as(file)
-    assert [c.code for c in discover([tmp_path], limits=LIMITS)] == [ReasonCode.SERIES_4D]
-    first, second = (read_scan(c, LIMITS) for c in discover([tmp_path], limits=LIMITS, all_frames=True))
-    np.testing.assert_allclose(values_in_world(first, phantom.scan), phantom.scan.voxels, atol=0.51)
-    np.testing.assert_array_equal(second.voxels, first.voxels // 2)
-
-
 def test_nothing_of_the_patient_leaves_the_reader(tmp_path: Path) -> None:
     write_dicom_series(tmp_path, phantom_scan((20, 24, 5)))
     candidates = discover([tmp_path], limits=LIMITS)
@@ -257,3 +243,27 @@ def test_brainix_reads_equal_as_dicom_and_as_nifti() -> None:
     from_nifti = read_only(BRAINIX / "volumes/brainix/FLAIR.nii.gz")
     assert from_dicom.modality == "MR"
     np.testing.assert_array_equal(values_in_world(from_dicom, from_nifti), from_nifti.voxels)
+
+
+@pytest.mark.parametrize("entry_bits", [8, 16])
+def test_a_palette_of_a_big_endian_file_gives_the_same_colors(tmp_path: Path, entry_bits: int) -> None:
+    random = np.random.default_rng(0)
+    pixels, colors = random.integers(0, 256, (10, 12), np.uint8), random.integers(0, 256, (256, 3), np.uint8)
+    entries = colors if entry_bits == 8 else colors.astype(np.uint16) * 257
+    for name, syntax in {"little": ExplicitVRLittleEndian, "big": ExplicitVRBigEndian}.items():
+        dataset = one_slice_dataset(pixels)
+        dataset.PhotometricInterpretation = "PALETTE COLOR"
+        for n, color in enumerate(("Red", "Green", "Blue")):
+            setattr(dataset, f"{color}PaletteColorLookupTableDescriptor", [256, 0, entry_bits])
+            table = entries[:, n].tobytes()  # little-endian words; those of a big-endian file have their bytes turned
+            turned = np.frombuffer(table, np.uint16).byteswap().tobytes() if name == "big" else table
+            setattr(dataset, f"{color}PaletteColorLookupTableData", turned)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset["PixelData"].VR = "OB"
+        (tmp_path / name).mkdir()
+        pydicom.dcmwrite(
+            tmp_path / name / "a.dcm", dataset, little_endian=name == "little", implicit_vr=False,
+            enforce_file_format=True,
+        )  # fmt: skip
+        scan = read_only(tmp_path / name)
+        np.testing.assert_allclose(scan.voxels[:, :, 0].swapaxes(0, 1), colors[pixels], atol=1e-3)

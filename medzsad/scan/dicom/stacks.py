@@ -3,55 +3,40 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader
+from medzsad.scan.dicom.kinds import SECONDARY_CAPTURE
+from medzsad.scan.dicom.meaning import difference
 from medzsad.scan.geometry import Stack, diagnose
-from medzsad.scan.headers import FileHeader, SliceHeader
 from medzsad.scan.names import shown_name
 
-_PROJECTIONS = frozenset(
-    [
-        "CR",
-        "DX",
-        "MG",
-        "US",
-        "XA",
-        "RF",
-        "XC",
-        "SC",
-        "OT",
-        "ES",
-        "GM",
-        "OP",
-        "OPV",
-        "SM",
-        "IO",
-        "PX",
-        "RG",
-        "NM",
-        "DMS",
-        "GMS",
-        "DMS",
-        "IVUS",
-        "BMD",
-        "SMR",
-        "HD",
-        "DG",
-        "LS",
-        "TG",
-    ]
-)
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PROJECTIONS = frozenset([
+    "CR", "DX", "MG", "US", "XA", "RF", "XC", "SC", "OT", "ES", "GM", "OP", "OPV", "SM", "IO", "PX", "RG", "NM", "DMS",
+    "GMS", "IVUS", "BMD", "SMR", "HD", "DG", "LS", "TG",
+])  # fmt: skip
 _NUMBER = re.compile(r"[-+]?[0-9.]{1,16}([eE][-+]?[0-9]{1,3})?")
 _CODE = re.compile(r"[A-Z0-9_]{1,16}")
+_CODE_KEYWORDS = frozenset(
+    ["ImageType", "FrameType", "ComplexImageComponent", "AcquisitionContrast", "ASLContext", "DiffusionDirectionality"]
+)
+
+
+def shows_one_image(header: FileHeader) -> bool:
+    """Whether one slice is all there is to show: a projection, a picture, or several frames at one position."""
+    if header.frames > 1:
+        return len({one.position_lps_mm for one in header.slices}) == 1
+    return header.modality in _PROJECTIONS or header.sop_class_uid.startswith(SECONDARY_CAPTURE)
 
 
 def stands_alone(header: FileHeader) -> bool:
     """Whether a file is a scan of its own: a projection or picture, or several frames in one file."""
-    projection = header.modality in _PROJECTIONS or header.sop_class_uid.startswith(_SECONDARY_CAPTURE)
     placed = bool(header.slices) and header.slices[0].placed
-    return header.frames > 1 or (projection and not placed) or header.modality in ("CR", "DX", "MG")
+    if header.frames > 1 or header.modality in ("CR", "DX", "MG"):
+        return True
+    return shows_one_image(header) and not placed
 
 
 def slice_names(slices: Sequence[SliceHeader]) -> list[str]:
@@ -110,15 +95,21 @@ def _check_size_is_common(slices: Sequence[SliceHeader], names: Sequence[str], p
             )
 
 
-def time_points(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """The frames of a multi-frame file, split so that each part holds every position once (file order within)."""
-    by_place: dict[tuple[float, ...], list[SliceHeader]] = defaultdict(list)
-    for header in slices:
-        by_place[tuple(round(value, 3) for value in (*header.position_lps_mm, *header.orientation))].append(header)
-    counts = {len(group) for group in by_place.values()}
-    if len(counts) != 1:
-        return [list(slices)]
-    return [[group[n] for group in by_place.values()] for n in range(counts.pop())]
+def check_values_are_common(slices: Sequence[SliceHeader], place: str) -> None:
+    """Refuses slices whose values mean different things: in one volume some would come out wrong in silence.
+
+    Raises:
+        RefusedError: SERIES_MIXED_VALUES, with two of the slices and what they have.
+    """
+    firsts = {header.meaning: index for index, header in reversed(list(enumerate(slices)))}
+    for one, other in combinations(sorted(firsts, key=firsts.__getitem__), 2):
+        if differs := difference(one, other):
+            names = slice_names(slices)
+            raise RefusedError(
+                ReasonCode.SERIES_MIXED_VALUES,
+                f"{place} mixes values that cannot be compared: {names[firsts[one]]} has {differs[0]},"
+                f" {names[firsts[other]]} has {differs[1]}. Split the series into folders.",
+            )
 
 
 def phases(slices: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
@@ -132,15 +123,14 @@ def phases(slices: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]
         for header in slices:
             parts[dict(header.marks).get(keyword, "")].append(header)
         if len(parts) > 1 and all(_positions_differ(part) for part in parts.values()):
-            return [(f"{keyword} {_shown(keyword, value)}", parts[value]) for value in sorted(parts, key=_numeric)]
+            return [(f"{keyword} {shown_mark(keyword, value)}", parts[value]) for value in sorted(parts, key=_numeric)]
     return []
 
 
-def _shown(keyword: str, value: str) -> str:
+def shown_mark(keyword: str, value: str) -> str:
     """The value of a tag as far as it is what the standard wants there; other text may name a patient."""
-    if keyword != "ImageType":
-        return value if _NUMBER.fullmatch(value) else "?"
-    return "/".join(code if _CODE.fullmatch(code) else "?" for code in value.split("\\"))
+    allowed = _CODE if keyword in _CODE_KEYWORDS else _NUMBER
+    return "/".join(part if allowed.fullmatch(part) else "?" for part in value.split("\\"))
 
 
 def _positions_differ(slices: Sequence[SliceHeader]) -> bool:

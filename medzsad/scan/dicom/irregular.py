@@ -8,9 +8,9 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.pixels import FloatImage
 from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps
-from medzsad.scan.guard import check_size
-from medzsad.scan.pixels import FloatImage
+from medzsad.scan.guard import check_size, refusing
 
 _MOST_EMPTY_PER_SLICE = 20
 
@@ -136,20 +136,20 @@ def _sheared_back(
     check_size(place, int(np.prod(new_size)), max_voxels)
     shear = SimpleITK.AffineTransform(3)
     shear.SetMatrix([1.0, 0.0, -per_slice[0], 0.0, 1.0, -per_slice[1], 0.0, 0.0, 1.0])
-    image = SimpleITK.GetImageFromArray(
-        np.ascontiguousarray(np.swapaxes(grid.voxels, 0, 2)), isVector=grid.voxels.ndim == 4
-    )
-    resampled = SimpleITK.Resample(
-        image,
-        new_size,
-        shear,
-        SimpleITK.sitkLinear,
-        [float(low[0]), float(low[1]), 0.0],
-        [1.0, 1.0, 1.0],
-        [float(n) for n in np.eye(3).ravel()],
-        lowest,
-        image.GetPixelID(),
-    )
+    stored = np.ascontiguousarray(np.swapaxes(grid.voxels, 0, 2))
+    with refusing(place, problem="cannot be sheared back to a straight stack"):
+        image = SimpleITK.GetImageFromArray(stored, isVector=grid.voxels.ndim == 4)
+        resampled = SimpleITK.Resample(
+            image,
+            new_size,
+            shear,
+            SimpleITK.sitkLinear,
+            [float(low[0]), float(low[1]), 0.0],
+            [1.0, 1.0, 1.0],
+            [float(n) for n in np.eye(3).ravel()],
+            lowest,
+            image.GetPixelID(),
+        )
     affine = grid.affine_ras.copy()
     affine[:3, 3] += affine[:3, :2] @ low
     return replace(grid, voxels=np.swapaxes(SimpleITK.GetArrayFromImage(resampled), 0, 2), affine_ras=affine)

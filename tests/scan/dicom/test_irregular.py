@@ -6,9 +6,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.irregular import slice_places
 from medzsad.scan.discover import discover
 from medzsad.scan.geometry import Stack
-from medzsad.scan.irregular import slice_places
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits, Scan
 from tests.phantoms import SECRET_NAME, phantom_scan, values_in_world, write_dicom_series

@@ -8,14 +8,15 @@ import numpy as np
 from pydicom import dcmread
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.contrasts import contrasts, described
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader, read_header
+from medzsad.scan.dicom.irregular import Grid, place_slices
+from medzsad.scan.dicom.pixels import FloatImage, decode_slices, decoding, mirrored
+from medzsad.scan.dicom.stacks import check_values_are_common, files_of, slice_names, stack_of
 from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps, lps_from_ras
-from medzsad.scan.guard import check_size, refusing
-from medzsad.scan.headers import FileHeader, SliceHeader, read_header
-from medzsad.scan.irregular import Grid, place_slices
+from medzsad.scan.guard import check_size
 from medzsad.scan.names import shown_name
-from medzsad.scan.pixels import FloatImage, decode_slices, mirrored, undecodable
 from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
-from medzsad.scan.stacks import files_of, slice_names, stack_of, time_points
 
 _VOLUME_OPTIONS = {
     "dtype": np.float32,
@@ -37,12 +38,13 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
     """
     place = candidate.label
     headers = [read_header(file, f"{place}: {shown_name(file.name)}") for file in candidate.files]
-    slices = _chosen_slices(headers, candidate)
+    slices, remark = _chosen_slices(headers, candidate)
+    check_values_are_common(slices, place)
     check_size(place, sum(header.rows * header.columns for header in slices), limits.max_voxels)
     first = headers[0]
     alone = len(slices) == 1 and not slices[0].placed
     grid = _flat(first, slices[0], place) if alone else _stacked(headers, slices, place, limits)
-    notes = grid.notes
+    notes = (remark, *grid.notes) if remark else grid.notes
     if first.photometric == "MONOCHROME1":
         notes = (*notes, "MONOCHROME1: values were mirrored so that larger is brighter.")
     return Scan(
@@ -56,6 +58,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
             files=files_of(slices),
             series_uid=first.series_uid,
             sop_instance_uids=tuple("" if n is None else slices[n].sop_instance_uid for n in grid.sources),
+            instance_numbers=tuple(None if n is None else slices[n].instance_number for n in grid.sources),
             frame=candidate.frame,
         ),
         missing_slices=tuple(k for k, n in enumerate(grid.sources) if n is None),
@@ -63,21 +66,24 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
     )
 
 
-def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> list[SliceHeader]:
+def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> tuple[list[SliceHeader], str]:
+    """The slices that the candidate stands for, and a remark on the frame that was chosen."""
     slices = [header for file in headers for header in file.slices]
     if not slices:
         raise RefusedError(ReasonCode.NOT_AN_IMAGE, f"{candidate.label} holds no image. Leave it out.")
     if candidate.frame is None:
-        return slices
+        return slices, ""
     if len(headers) == 1 and headers[0].film:
-        return [replace(slices[0], frame=candidate.frame)]
-    parts = time_points(slices)
+        return [replace(slices[0], frame=candidate.frame)], ""
+    parts = contrasts(slices)
     if candidate.frame >= len(parts):
         raise RefusedError(
             ReasonCode.SERIES_4D,
             f"{candidate.label} has {len(parts)} frames, no number {candidate.frame}.",
         )
-    return parts[candidate.frame]
+    chosen = parts[candidate.frame]
+    text = described(chosen, parts)
+    return chosen, f"Frame {candidate.frame} of {len(parts)} (from 0): {text}." if text else ""
 
 
 def _flat(header: FileHeader, only: SliceHeader, place: str) -> Grid:
@@ -125,8 +131,7 @@ def _placed(
     if stack.code in (ReasonCode.GEOMETRY_MIXED_ORIENTATION, ReasonCode.GEOMETRY_MISSING):
         raise RefusedError(stack.code, f"{place}: {stack.message}")
     row_mm, column_mm = slices[0].pixel_spacing_mm
-    with refusing(place):
-        return place_slices(images, stack, (column_mm, row_mm), place=place, max_voxels=limits.max_voxels)
+    return place_slices(images, stack, (column_mm, row_mm), place=place, max_voxels=limits.max_voxels)
 
 
 def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> list[int]:
@@ -142,17 +147,29 @@ def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> l
 
 
 def _through_highdicom(headers: Sequence[FileHeader], slices: Sequence[SliceHeader], stack: Stack, place: str) -> Grid:
-    syntax = headers[0].transfer_syntax
-    with refusing(place, ReasonCode.PIXELS_NOT_DECODABLE, undecodable(syntax)):
-        if headers[0].frames > 1:
-            volume = highdicom.imread(headers[0].file).get_volume(**_VOLUME_OPTIONS, rtol=0.011)
-        else:
-            datasets = [dcmread(header.file, force=True) for header in headers]
+    guard = decoding(place, headers[0].transfer_syntax)
+    if headers[0].frames > 1:
+        with guard():
+            image = highdicom.imread(headers[0].file)
+        with guard():
+            volume = image.get_volume(**_VOLUME_OPTIONS, rtol=0.011)
+    else:
+        datasets = []
+        for header in headers:
+            with guard():
+                datasets.append(dcmread(header.file, force=True))
+        with guard():
             volume = highdicom.get_volume_from_series(datasets, **_VOLUME_OPTIONS, rtol=0.011, orientation_tol=2e-3)
-        voxels = np.swapaxes(volume.array, 0, 2)  # (k, rows, columns) -> (i, j, k)
-        if headers[0].photometric == "MONOCHROME1":
-            (voxels,) = mirrored([voxels])
-        affine_ras = affine_ras_from_lps(volume.affine[:, [2, 1, 0, 3]])
+    expected = (len(slices), slices[0].rows, slices[0].columns)
+    if volume.array.shape != expected:
+        raise RefusedError(
+            ReasonCode.PIXELS_NOT_DECODABLE,
+            f"{place} decodes to a volume of shape {volume.array.shape}, its headers say {expected}. Fetch it again.",
+        )
+    voxels = np.swapaxes(volume.array, 0, 2)  # (k, rows, columns) -> (i, j, k)
+    if headers[0].photometric == "MONOCHROME1":
+        (voxels,) = mirrored([voxels])
+    affine_ras = affine_ras_from_lps(volume.affine[:, [2, 1, 0, 3]])
     return Grid(voxels=voxels, affine_ras=affine_ras, sources=_sources(affine_ras, slices, stack, place))
 
 

@@ -3,17 +3,30 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.contrasts import contrasts, listed
+from medzsad.scan.dicom.headers import FileHeader, SliceHeader
+from medzsad.scan.dicom.irregular import slice_places
+from medzsad.scan.dicom.stacks import (
+    check_values_are_common,
+    files_of,
+    phases,
+    shows_one_image,
+    stack_of,
+    stands_alone,
+)
 from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
-from medzsad.scan.headers import FileHeader, SliceHeader
-from medzsad.scan.irregular import slice_places
 from medzsad.scan.names import series_name, shown_name
-from medzsad.scan.peek import chosen_frames
-from medzsad.scan.records import Candidate, ReadLimits
-from medzsad.scan.stacks import files_of, phases, stack_of, stands_alone, time_points
+from medzsad.scan.records import Candidate, ReadLimits, chosen_frames
+from medzsad.scan.short import checked_count, let_through
+
+_MOST_FRAMES = 100_000
+_MOSAIC = (
+    "{} holds mosaics: each image shows all slices of a volume side by side. Convert the series to NIfTI or to"
+    " one image per slice."
+)
 
 
 def judge_series(
@@ -43,6 +56,8 @@ def judge_series(
         modality=first.modality,
         series_number=first.series_number,
     )
+    if any(header.mosaic for header in headers):
+        return [_refused(base, ReasonCode.SERIES_MOSAIC, _MOSAIC.format(label))]
     images = [header for header in headers if header.slices]
     others = [header for header in headers if not header.slices]
     candidates = [_not_an_image(base, others, bool(images))] if others else []
@@ -65,19 +80,17 @@ def _judge_file(
     base: Candidate, header: FileHeader, limits: ReadLimits, frame: int | None, all_frames: bool
 ) -> list[Candidate]:
     """A file that stands alone: one picture, a film, or an enhanced multi-frame image."""
+    if header.undecodable:
+        return [_refused(base, ReasonCode.PIXELS_NOT_DECODABLE, f"{base.label} {header.undecodable}")]
     if header.frames == 1:
         return [_judge_slices(base, header.slices, header, limits)]
-    parts: list[Sequence[SliceHeader]]
-    if header.film or not header.slices[0].placed:
-        parts = [header.slices[:1]] * min(header.frames, 100_000)
-    else:
-        parts = list(time_points(header.slices))
+    parts = [[header.slices[0]]] * min(header.frames, _MOST_FRAMES) if header.film else contrasts(header.slices)
     if len(parts) == 1:
         return [_judge_slices(base, parts[0], header, limits)]
     try:
         frames = chosen_frames(base.label, len(parts), frame, all_frames)
     except RefusedError as error:
-        return [_refused(base, error.code, str(error))]
+        return [_refused(base, error.code, f"{error}{'' if header.film else listed(parts)}")]
     return [
         _judge_slices(replace(base, name=f"{base.name}-f{n:03d}", frame=n), parts[n], header, limits) for n in frames
     ]
@@ -85,6 +98,9 @@ def _judge_file(
 
 def _judge_files(base: Candidate, headers: Sequence[FileHeader], limits: ReadLimits) -> list[Candidate]:
     """Files of one slice each that should make a stack."""
+    undecodable = next((header.undecodable for header in headers if header.undecodable), "")
+    if undecodable:
+        return [_refused(base, ReasonCode.PIXELS_NOT_DECODABLE, f"{base.label} {undecodable}")]
     slices = [header.slices[0] for header in headers]
     frames_of_reference = {header.frame_of_reference_uid for header in headers}
     if len(frames_of_reference) > 1:
@@ -95,17 +111,18 @@ def _judge_files(base: Candidate, headers: Sequence[FileHeader], limits: ReadLim
         return [_refused(base, ReasonCode.GEOMETRY_IRREGULAR, message)]
     if limits.allow_irregular:
         if not all(header.placed for header in slices):
-            return [
-                replace(
-                    _judge_slices(_with_files(_apart(base, header), [header]), header.slices, header, limits),
-                    reason="scored on its own, for its place in the patient is not given",
-                )
-                for header in headers
-            ]
+            return [_judge_unplaced(base, header, limits) for header in headers]
         parts = _parts(base, slices)
         if len(parts) > 1:
             return [_judge_slices(part, part_slices, headers[0], limits) for part, part_slices in parts]
     return [_judge_slices(base, slices, headers[0], limits)]
+
+
+def _judge_unplaced(base: Candidate, header: FileHeader, limits: ReadLimits) -> Candidate:
+    """One file of a series whose slices cannot be placed, on its own."""
+    judged = _judge_slices(_with_files(_apart(base, header), [header]), header.slices, header, limits)
+    remark = "scored on its own, for its place in the patient is not given"
+    return replace(judged, reason=remark) if judged.eligible else judged
 
 
 def _parts(base: Candidate, slices: Sequence[SliceHeader]) -> list[tuple[Candidate, list[SliceHeader]]]:
@@ -139,6 +156,8 @@ def _judge_slices(base: Candidate, slices: Sequence[SliceHeader], header: FileHe
             row_mm, column_mm = first.pixel_spacing_mm or (1.0, 1.0)
             return replace(base, shape=(first.columns, first.rows, 1), spacing_mm=(column_mm, row_mm, 1.0))
         stack = stack_of(slices, base.label, slice_thickness_mm=header.slice_thickness_mm)
+        if stack.code != ReasonCode.GEOMETRY_DUPLICATE_POSITION or limits.allow_irregular:
+            check_values_are_common(slices, base.label)  # repeated positions may be phases, which can be told apart
         row_mm, column_mm = first.pixel_spacing_mm
         count = len(slices)
         if stack.code in (ReasonCode.GEOMETRY_GAP, ReasonCode.GEOMETRY_IRREGULAR) and limits.allow_irregular:
@@ -158,27 +177,20 @@ def _verdict(
         ReasonCode.GEOMETRY_MISSING,
         ReasonCode.GEOMETRY_DUPLICATE_POSITION,
     )
-    too_few = len(slices) < limits.min_slices and not stands_alone(header)
-    if too_few and code not in severe:
-        code = ReasonCode.SERIES_TOO_FEW_SLICES
-        message = (
-            f"{base.label} has {len(slices)} of at least {limits.min_slices} slices. A part is probably missing."
-            " Use --allow-irregular to score what is there."
-        )
+    if code not in severe:
+        counted = checked_count(base, len(slices), limits, single_is_whole=shows_one_image(header))
+        if counted != base:
+            return counted
     if code is None:
         return base
     if not limits.allow_irregular or code in severe[:2]:
         return _refused(base, code, message)
-    through = f"let through: {message.partition(' Use --allow-irregular')[0]}"
-    return replace(base, reason="; ".join(part for part in (base.reason, through) if part))
+    return let_through(base, message.partition(" Use --allow-irregular")[0])
 
 
 def _not_an_image(base: Candidate, headers: Sequence[FileHeader], apart: bool) -> Candidate:
     candidate = _with_files(_apart(base, headers[0]) if apart else base, headers)
-    message = (
-        f"{base.label} holds no image that can be scored ({headers[0].sop_class_name[:64] or 'unknown'}). Leave it out."
-    )
-    return _refused(candidate, ReasonCode.NOT_AN_IMAGE, message)
+    return _refused(candidate, ReasonCode.NOT_AN_IMAGE, f"{base.label} {headers[0].problem}")
 
 
 def _localizer(base: Candidate, headers: Sequence[FileHeader], others: int) -> Candidate:
@@ -193,7 +205,7 @@ def _localizer(base: Candidate, headers: Sequence[FileHeader], others: int) -> C
 
 
 def _with_files(base: Candidate, headers: Sequence[FileHeader]) -> Candidate:
-    return replace(base, files=tuple(header.file for header in headers))
+    return replace(base, files=tuple(header.file for header in headers), modality=headers[0].modality)
 
 
 def _apart(base: Candidate, header: FileHeader) -> Candidate:
@@ -213,12 +225,3 @@ def group_by_series(headers: Sequence[FileHeader]) -> dict[str, list[FileHeader]
     for header in headers:
         groups[header.series_uid or str(header.file)].append(header)
     return dict(groups)
-
-
-def common_folder(files: Sequence[Path]) -> Path:
-    """The deepest folder that holds all files."""
-    parents = [file.parent for file in files]
-    common = parents[0]
-    while not all(parent.is_relative_to(common) for parent in parents):
-        common = common.parent
-    return common
