@@ -14,6 +14,7 @@ import torch
 
 from medzsad.clip.tower import Tower
 from medzsad.errors import ExitCode, ReasonCode, WeightsError
+from medzsad.evaluation.published import all_published_figures
 from medzsad.methods.base import Method
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
@@ -40,9 +41,10 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def _anchor(heading: str) -> str:
-    """GitHub's anchor of a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+def _anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    headings = re.findall(r"^#+ (.+)$", _text(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def _sections() -> set[str]:
@@ -65,6 +67,17 @@ def test_every_section_that_a_comment_cites_is_a_heading() -> None:
     assert [(name, section) for name, section in cited if section not in _sections()] == []
 
 
+def test_every_table_of_published_figures_is_a_section() -> None:
+    assert {figure.table for figure in all_published_figures()} <= _sections()
+
+
+def test_the_architecture_names_every_package_and_file() -> None:
+    named = set(re.findall(r"`([\w.]+)/?`", _text(ROOT / "docs" / "architecture.md").split("\n| --- | --- |\n")[1]))
+    parts = (ROOT / "medzsad").iterdir()
+    there = {path.name for path in parts if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there - {"__init__.py", "__main__.py", "inspection.py"} <= named
+
+
 def test_no_comment_cites_a_document_that_is_not_here() -> None:
     places = [path for folder in ("medzsad", "recipes", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert [_name(path) for path in places if "METHODS_" in path.read_text(encoding="utf-8")] == []
@@ -75,10 +88,8 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     wrong = []
     for target in re.findall(r"\]\(((?!https?:|mailto:)[^)\s]+)\)", _FENCE.sub("", _text(page))):
         place, _, anchor = target.partition("#")
-        file = (page.parent / place).resolve() if place else page
-        if not file.exists():
-            wrong.append(target)
-        elif anchor and anchor not in {_anchor(line) for line in re.findall(r"^#+ (.+)$", _text(file), re.MULTILINE)}:
+        file = page.parent / place if place else page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
             wrong.append(target)
     assert wrong == []
 
@@ -161,14 +172,16 @@ def test_the_method_of_the_how_to_scores_each_image_by_itself(example: Method) -
     alone = detector.predict(images[1:2], ["object"], SharedNoise())
     assert together.score_map.shape == (3, 28, 28)
     assert together.score_map.std() > 1e-4
-    assert 0 <= together.score_map.min() and together.score_map.max() <= 1
+    assert together.score_map.min() >= 0
+    assert together.score_map.max() <= 1
     torch.testing.assert_close(together.score_map[1:2], alone.score_map, atol=1e-6, rtol=0)
     torch.testing.assert_close(together.image_score[1:2], alone.image_score, atol=1e-6, rtol=0)
 
 
 def test_training_the_method_of_the_how_to_lowers_its_loss(example: Method) -> None:
     detector = _detector(example)
-    assert example.objective is not None and example.train_options is not None
+    assert example.objective is not None
+    assert example.train_options is not None
     objective = example.objective(example.train_options())
     stage = objective.stages[0]
     images = tiny.images(4)
@@ -179,9 +192,7 @@ def test_training_the_method_of_the_how_to_lowers_its_loss(example: Method) -> N
     optimizer = torch.optim.Adam(stage.groups(detector.model))
     history = []
     for _ in range(20):
-        parts = objective.losses(
-            detector.model, detector.tower, features, ["object"] * 4, truth, {}, stage, generator
-        )
+        parts = objective.losses(detector.model, detector.tower, features, ["object"] * 4, truth, {}, stage, generator)
         assert tuple(parts) == stage.parts
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
