@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import yaml
 
 from medzsad.clip.tower import Tower
 from medzsad.errors import ExitCode, ReasonCode, WeightsError
@@ -20,6 +21,7 @@ from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.methods.objective import Truth
 from medzsad.methods.registry import find_method, method_names
+from medzsad.training.config import TrainConfig
 from medzsad.volume.records import Outcome
 from medzsad.weights.imported import recognized_method
 from tests import tiny
@@ -164,6 +166,14 @@ def _detector(method: Method) -> Detector:
 def test_the_method_of_the_how_to_is_found_by_its_entry_point(example: Method) -> None:
     assert "prompt_pair" in method_names()
     assert example.title == "Prompt pair"
+
+
+def test_the_configuration_of_the_how_to_is_one_that_training_takes(example: Method) -> None:
+    text = re.findall(r"```yaml\n(.*?)```", _text(ROOT / "docs" / "how-to" / "add-a-method.md"), re.DOTALL)[0]
+    config = TrainConfig.model_validate(yaml.safe_load(text))
+    assert config.method == example.name
+    assert example.train_options is not None
+    assert example.train_options.model_validate(config.options).model_dump() == config.options
 
 
 def test_the_method_of_the_how_to_scores_each_image_by_itself(example: Method) -> None:
