@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+import medzsad
 from medzsad.clip.tower import Tower
 from medzsad.errors import ExitCode, ReasonCode, WeightsError
 from medzsad.evaluation.published import all_published_figures
@@ -231,3 +232,22 @@ def test_the_example_stands_on_its_own_in_a_fresh_process(example: Method, tmp_p
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == example.name
+
+
+def test_the_table_of_public_names_is_complete() -> None:
+    table = _text(ROOT / "docs" / "api" / "python.md")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(
+        name for name in medzsad.__all__ if name != "__version__"
+    )
+
+
+def test_the_python_example_runs_and_leaves_the_files_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.findall(r"```python\n(.*?)```", _text(ROOT / "docs" / "api" / "python.md"), re.DOTALL)[0]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "python.md", "exec"), {})
+    assert capsys.readouterr().out.split()[0] in ("lesion", "no_lesion")
+    files = {path.name for path in (tmp_path / "results").glob("*/*")}
+    assert files >= {"mask.nii.gz", "score.nii.gz", "montage.png", "case.json"}
