@@ -72,7 +72,8 @@ def test_every_section_that_a_comment_cites_is_a_heading() -> None:
 def test_every_table_of_published_figures_is_a_section() -> None:
     published = yaml.safe_load(_text(ROOT / "medzsad" / "assets" / "published.yaml"))
     tables = {table["table"] for table in published["tables"]}
-    assert tables and tables <= _sections()
+    assert tables
+    assert tables <= _sections()
 
 
 def test_the_architecture_names_every_package_and_file() -> None:
