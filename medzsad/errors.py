@@ -16,7 +16,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line, in the order of ARCHITECTURE's table of outcomes."""
+    """Exit codes of the command line, as docs/concepts/outcomes.md explains them."""
 
     OK = 0
     FAILED = 1

@@ -254,7 +254,7 @@ def test_a_bug_of_ours_ends_as_failed_with_its_places_in_the_log_and_in_a_file_t
     assert summary.exit_code == ExitCode.FAILED
     record = summary.records[0]
     assert (record.outcome, record.code) == (Outcome.FAILED, None)
-    assert "mistake in medzsad, not in the scan. PPlease report it" in record.message
+    assert "mistake in medzsad, not in the scan. Please report it" in record.message
     trace = (tmp_path / "out" / record.name / "error.txt").read_text(encoding="utf-8")
     errors = [entry.getMessage() for entry in caplog.records if entry.levelname == "ERROR"]
     assert len(errors) == 2

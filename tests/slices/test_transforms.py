@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from monai.transforms import NormalizeIntensity, ScaleIntensityRange
+from monai.transforms import ScaleIntensityRange
 
-from medzsad.slices.transforms import CLIP_MEAN, CLIP_STD, SquarePlane, clip_normalize, gray_levels
+from medzsad.slices.monai_transforms import clip_normalization, slice_transform
+from medzsad.slices.transforms import SquarePlane, clip_normalize, gray_levels, plan_slices
 from medzsad.slices.window import Window
+from tests.phantoms import phantom_scan
 
 
 def _planes(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -22,8 +24,7 @@ def test_gray_levels_are_those_of_monai(low: float, high: float) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_normalized_planes_are_those_of_monai(channels: int) -> None:
     planes = _planes(channels, 5, 40, 50).div(400.0).sigmoid()
-    normalize = NormalizeIntensity(subtrahend=CLIP_MEAN, divisor=CLIP_STD, channel_wise=True)
-    theirs = normalize(planes.expand(3, 5, 40, 50).clone())
+    theirs = clip_normalization()(planes.expand(3, 5, 40, 50).clone())
     assert torch.equal(clip_normalize(planes), theirs.as_tensor())
 
 
@@ -41,3 +42,15 @@ def test_a_ramp_comes_back_from_the_square(rule: str) -> None:
     back = square.inverse(square(ramp), (40, 30))
     assert back.shape == (1, 40, 30)
     assert torch.allclose(back[:, 3:-3, 3:-3], ramp[:, 3:-3, 3:-3], atol=0.01)
+
+
+@pytest.mark.parametrize("rule", ["fit", "stretch"])
+def test_the_monai_transform_gives_the_slices_of_a_run_and_inverts_as_a_run_does(rule: str) -> None:
+    plan = plan_slices(phantom_scan().scan, "acquisition")
+    window = Window("given", -50.0, 350.0, -50.0, "")
+    plane = _planes(1, 37, 52, seed=3)
+    transform = slice_transform(plan, window, 64, rule)  # type: ignore[arg-type]
+    square = SquarePlane(64, rule, plan.pixel_mm)  # type: ignore[arg-type]
+    found = transform(plane.clone())
+    assert torch.equal(found.as_tensor(), square(gray_levels(plane, window)))
+    assert torch.equal(transform.transforms[1].inverse(found), square.inverse(found.as_tensor(), (37, 52)))
