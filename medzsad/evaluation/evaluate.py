@@ -16,18 +16,19 @@ from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
 from medzsad.evaluation.report import write_evaluation_report
 from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, metric_records
-from medzsad.evaluation.score_cache import KeptScores
+from medzsad.evaluation.score_cache import KeptScores, model_of
 from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
 from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
 from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
 from medzsad.files import write_bytes_atomic
 from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
-from medzsad.output.schema import ModelRecord, plain_value
+from medzsad.output.schema import plain_value
 from medzsad.progress import Observer, Silent
 from medzsad.run.pipeline import load_detector
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
+from medzsad.weights.card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class ScoredSet:
     refused: tuple[Problem, ...] = ()
 
     @property
-    def model(self) -> ModelRecord:
+    def model(self) -> ModelCard:
         """The model of the scores."""
-        return ModelRecord.model_validate(self.kept.key["model"])
+        return model_of(self.kept)
 
 
 def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None) -> EvaluationRecord:
@@ -188,7 +189,7 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measu
     return measure_volumes(data.word, ScoredVolumes(root, records, one.kept), order, observer)
 
 
-def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float | None, str]:
+def known_threshold(config: EvaluateConfig, model: ModelCard) -> tuple[float | None, str]:
     """The threshold for Dice and lesions with who chose it; None where neither user nor weights give one.
 
     Args:
@@ -223,7 +224,7 @@ def _evaluated_model(one: ScoredSet, protocol: Protocol) -> EvaluatedModel:
     return EvaluatedModel(
         method=one.model.method,
         tower=one.model.clip_name,
-        trained_on=str(one.kept.key.get("trained_on", "")),
+        trained_on=one.model.trained_on,
         # Volumes are scored as `run` does, whatever the protocol of pictures.
         protocol=protocol.name if one.data.kind == "pictures" else "plain",
     )

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from medzsad.metrics.metric import Metric
-from medzsad.output.schema import NOTICE, ModelRecord
+from medzsad.output.schema import NOTICE
+from medzsad.weights.card import ModelCard
 
 SCHEMA_VERSION: Literal["2.0"] = "2.0"
 
@@ -125,7 +126,7 @@ class EvaluationRecord(_Record):
     schema_version: Literal["2.0"] = SCHEMA_VERSION
     notice: str = NOTICE
     medzsad_version: str
-    model: ModelRecord
+    model: ModelCard
     protocol: str
     protocol_text: str
     threshold: float | None
@@ -196,8 +197,8 @@ class ModelComparison(_Record):
     schema_version: Literal["2.0"] = SCHEMA_VERSION
     notice: str = NOTICE
     medzsad_version: str
-    a: ModelRecord
-    b: ModelRecord
+    a: ModelCard
+    b: ModelCard
     protocol: str
     protocol_text: str
     seed: int

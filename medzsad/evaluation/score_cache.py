@@ -17,6 +17,7 @@ from PIL import Image
 from medzsad.errors import ConfigError, OutputError
 from medzsad.evaluation.protocol import RawScore
 from medzsad.files import write_bytes_atomic, write_text_atomic
+from medzsad.weights.card import ModelCard
 
 _COLUMNS = ("image", "bytes", "modified_ns", "probability", "top_mean", "maximum")
 _KEY = "scores.json"
@@ -174,3 +175,8 @@ def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterable[tuple[str, tuple[tupl
     for row in rows:
         numbers = (float(row[name]) for name in ("probability", "top_mean", "maximum"))
         yield row["image"], ((int(row["bytes"]), int(row["modified_ns"])), RawScore(*numbers))
+
+
+def model_of(kept: KeptScores) -> ModelCard:
+    """The model of kept scores; those of earlier versions had its training data beside it."""
+    return ModelCard.model_validate({"trained_on": kept.key.get("trained_on", ""), **kept.key["model"]})

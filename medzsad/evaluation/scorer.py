@@ -19,7 +19,6 @@ from medzsad.evaluation.score_cache import KeptScores
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.progress import Observer
-from medzsad.run.case import model_record
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 
@@ -50,11 +49,6 @@ class BenchmarkScorer:
         return self.detector.spec.image_size
 
     @property
-    def trained_on(self) -> str:
-        """What the weights say of their training data."""
-        return self.detector.card.trained_on
-
-    @property
     def device(self) -> torch.device:
         """Where the detector runs."""
         return self.detector.device
@@ -83,13 +77,11 @@ class BenchmarkScorer:
         """All that the scores depend on but the images, as JSON holds it."""
         return {
             "medzsad_version": __version__,
-            "model": model_record(self.detector, self.word).model_dump(mode="json"),
+            "model": self.detector.card.told(self.word).model_dump(mode="json"),
             "image_size": self.side,
             "resize": resize,
             "seed": self.seed,
             "precision": self.precision,
-            # Scores of weights that say nothing of their training data keep the key that they always had.
-            **({"trained_on": self.trained_on} if self.trained_on else {}),
         }
 
 

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from medzsad.evaluation.checked_sets import CheckedSet
 from medzsad.evaluation.config import EvaluateConfig
 from medzsad.evaluation.results import SettingRecord
-from medzsad.evaluation.score_cache import KeptScores
+from medzsad.evaluation.score_cache import KeptScores, model_of
 
 # What two evaluations may differ in, in the order of a report: where it lies in the key of kept scores, and its name.
 _OF_THE_SCORES = {
     "name": "weights",
     "sha256": "weights sha256",
     "method": "method",
-    "stage": "stage",
     "clip_name": "CLIP tower",
     "clip_sha256": "CLIP tower sha256",
     "trained_on": "trained on",
@@ -36,7 +35,7 @@ def settings_of(data: CheckedSet, kept: KeptScores, config: EvaluateConfig, thre
         config: With which they are measured.
         threshold: That is used; None where none is known.
     """
-    key = {**kept.key, **kept.key["model"]}
+    key = {**kept.key, **model_of(kept).model_dump(mode="json")}
     found = {name: _text(key.get(place)) for place, name in _OF_THE_SCORES.items()}
     options = data.options
     return found | {

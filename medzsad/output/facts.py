@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from medzsad.config import RunConfig
-from medzsad.output.schema import ModelRecord
 from medzsad.scan.records import Candidate
+from medzsad.weights.card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +23,4 @@ class CaseFacts:
     content_sha256: str
     key: str
     config: RunConfig
-    model: ModelRecord
+    model: ModelCard

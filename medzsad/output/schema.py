@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from medzsad.drawing.panels import Plane
 from medzsad.scan.records import SourceKind
 from medzsad.volume.records import Outcome
+from medzsad.weights.card import ModelCard
 
 SCHEMA_VERSION: Literal["2.0"] = "2.0"
 NOTICE = "Research use, not a medical device."
@@ -57,24 +58,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelRecord(_Record):
-    """The model of a run: what it was made of, and who chose its threshold."""
-
-    name: str
-    method: str
-    stage: int | str | None = None
-    sha256: str
-    clip_name: str = ""
-    clip_sha256: str = ""
-    samples: int | None = None
-    class_name: str = ""
-    threshold: Precise | None = None
-    threshold_provenance: str = ""
-    licence: str = ""
-    source: str = ""
-    description: str = ""
-
-
 class RunManifest(_Record):
     """What a run was made with: program, model, device, libraries, and the resolved configuration.
 
@@ -89,7 +72,7 @@ class RunManifest(_Record):
     """
 
     medzsad_version: str
-    model: ModelRecord
+    model: ModelCard
     device: str
     precision: str
     threads: int | None = None

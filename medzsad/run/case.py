@@ -15,7 +15,7 @@ from medzsad.methods.detector import Detector
 from medzsad.output.case import case_record, read_case, write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.lock import CaseLocks
-from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest
+from medzsad.output.schema import CaseRecord, RunManifest
 from medzsad.run.key import content_digest, key_of
 from medzsad.run.pipeline import detect_scan
 from medzsad.scan.limits import read_limits
@@ -71,7 +71,7 @@ class CaseRunner:
         """What the run is made with."""
         return RunManifest(
             medzsad_version=__version__,
-            model=model_record(self.detector, self.config.class_name),
+            model=self.detector.card.told(self.detector.word(self.config.class_name)),
             device=str(next(p.device for p in self.detector.parameters())),
             precision=self.config.precision,
             threads=torch.get_num_threads(),
@@ -110,7 +110,9 @@ class CaseRunner:
             _log.warning("Another run is working on case %s; waiting for it.", candidate.name)
             self.locks.wait(candidate.name, _LOOK_S)
         content, key = self._digest_and_key(candidate)
-        facts = CaseFacts(candidate, content, key, self.config, model_record(self.detector, self.config.class_name))
+        facts = CaseFacts(
+            candidate, content, key, self.config, self.detector.card.told(self.detector.word(self.config.class_name))
+        )
         stored = self._stored_result(candidate)
         if stored is not None and stored.key == key:
             return Prepared(facts, done=stored)
@@ -237,28 +239,3 @@ def _module_path(filename: str) -> str:
         if top in parts:
             return "/".join(parts[parts.index(top) + 1 :])
     return "/".join(parts[parts.index("medzsad") :]) if "medzsad" in parts else parts[-1]
-
-
-def model_record(detector: Detector, class_name: str | None = None) -> ModelRecord:
-    """What reports say about a detector.
-
-    Args:
-        detector: Whose weights are meant.
-        class_name: Word in the prompts; None takes the one stored with the weights.
-    """
-    card = detector.card
-    return ModelRecord(
-        name=card.name,
-        method=card.method,
-        stage=card.options.get("stage"),
-        sha256=card.sha256,
-        clip_name=card.clip_name,
-        clip_sha256=card.clip_sha256,
-        samples=card.samples,
-        class_name=class_name or card.class_name,
-        threshold=card.threshold,
-        threshold_provenance=card.threshold_provenance,
-        licence=card.license,
-        source=card.source,
-        description=card.description,
-    )

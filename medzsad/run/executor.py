@@ -53,10 +53,11 @@ class CaseWork:
 
         Raises:
             WeightsError: The weights are missing or damaged.
-            ConfigError: The device is unknown.
+            ConfigError: The device is unknown, or the weights have no embedding of the class name.
         """
         if not self._opened:
             detector = self.load(self.config)
+            detector.word(self.config.class_name)  # a wrong word is the same for every case
             config = settled(self.config, detector)
             self._opened.append(CaseRunner(self.out, config, self.overwrite, detector, CaseLocks(self.out)))
         return self._opened[0]

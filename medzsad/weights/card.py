@@ -14,66 +14,79 @@ FORMAT_VERSION = 2
 HEADER_KEY = "medzsad"
 
 
-class WeightsCard(BaseModel):
-    """Description of weights.
+class ModelCard(BaseModel):
+    """What people are told about weights, in lists and in every report.
 
     Attributes:
-        format_version: Of this record; version 1 is read as well.
         name: Name of the weights.
         method: Name of the method, as `medzsad.methods.registry` knows it.
-        spec: What they ask of the tower.
-        sizes: Arguments of the method's module.
         options: How the method uses them, such as the training stage whose image head is read.
-        samples: Prompt samples per image.
-        class_name: Word for the object in the prompts, if the user gives none.
+        samples: Prompt samples per image; 1 where nothing is sampled.
+        class_name: Word for the object in the prompts, if the user gives none; "" where none takes part.
         clip_name: Name of the tower.
-        clip_config: open_clip model config of the tower inside the file; empty where the file holds prompts only.
-        clip_sha256: Of the tower's file; empty where the tower is inside and the file has not been loaded.
+        clip_sha256: Of the tower's file; in a weights file empty where the tower is inside.
         threshold: Score from which a pixel counts as lesion; None where none is known.
         threshold_provenance: How it was found.
         license: Of the weights.
         source: Where they come from.
-        source_sha256: Of the file that they were imported from; empty where they were trained here.
         trained_on: Data that they were trained on.
         description: A sentence for reports.
-        provenance: Of weights trained here: options, data digest and counts, tower, versions, best epochs and metrics.
-        content_sha256: Of this record and all tensors, stored in the file to find damage; empty in version 1.
         sha256: Of the file, known once it is loaded; never stored in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format_version: int = FORMAT_VERSION
     name: str
     method: str = "bayes_pfl"
-    spec: TowerSpec
-    sizes: dict[str, int] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     samples: int = 10
     class_name: str = "object"
-    clip_name: str
-    clip_config: dict[str, Any] = Field(default_factory=dict)
+    clip_name: str = ""
     clip_sha256: str = ""
     threshold: float | None = None
     threshold_provenance: str = ""
     license: str = ""
     source: str = ""
-    source_sha256: str = ""
     trained_on: str = ""
     description: str = ""
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    content_sha256: str = ""
     sha256: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _from_version_1(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("format_version") != 1:
+        if not isinstance(values, dict) or not {"licence", "stage"} & set(values):
             return values
         values = dict(values)
-        values["license"] = values.pop("licence", "")
-        values["options"] = {"stage": values.pop("stage", 2)}
-        return values
+        values.setdefault("license", values.pop("licence", ""))
+        stage = values.pop("stage", None)
+        return values if stage is None else {**values, "options": {"stage": stage}}
+
+
+class WeightsCard(ModelCard):
+    """Description of weights as their file holds it: what people are told, and what loading needs.
+
+    Attributes:
+        format_version: Of this record; version 1 is read as well.
+        spec: What the weights ask of the tower.
+        sizes: Arguments of the method's module.
+        clip_config: open_clip model config of the tower inside the file; empty where the file holds prompts only.
+        source_sha256: Of the file that they were imported from; empty where they were trained here.
+        provenance: Of weights trained here: options, data digest and counts, tower, versions, best epochs and metrics.
+        content_sha256: Of this record and all tensors, stored in the file to find damage; empty in version 1.
+    """
+
+    format_version: int = FORMAT_VERSION
+    spec: TowerSpec
+    sizes: dict[str, int] = Field(default_factory=dict)
+    clip_config: dict[str, Any] = Field(default_factory=dict)
+    source_sha256: str = ""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    content_sha256: str = ""
+
+    def told(self, class_name: str | None = None) -> ModelCard:
+        """What reports say; `class_name` is the word in the prompts, None takes that of the weights."""
+        fields = {name: getattr(self, name) for name in ModelCard.model_fields}
+        return ModelCard(**(fields | {"class_name": self.class_name if class_name is None else class_name}))
 
     def to_json(self) -> str:
         """As JSON, keys sorted, without the digest of the file."""

@@ -12,12 +12,12 @@ from medzsad.evaluation.results import (
     ModelComparison,
     ProblemRecord,
 )
-from medzsad.output.schema import ModelRecord
+from medzsad.weights.card import ModelCard
 
-MODEL = ModelRecord(
+MODEL = ModelCard(
     name="a model",
     method="bayes_pfl",
-    stage=2,
+    options={"stage": 2},
     sha256="0" * 64,
     clip_name="tower",
     clip_sha256="1" * 64,
@@ -25,7 +25,7 @@ MODEL = ModelRecord(
     class_name="brain",
     threshold=0.5,
     threshold_provenance="chosen on phantoms",
-    licence="MIT",
+    license="MIT",
     source="nowhere",
     description="for tests",
 )

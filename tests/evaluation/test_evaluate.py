@@ -174,8 +174,8 @@ def _as_published(evaluated: Path, folder: Path, resize: str) -> Path:
     shutil.copytree(evaluated, folder)
     path = folder / "colondb" / "scores.json"
     key = json.loads(path.read_text(encoding="utf-8"))
-    key["model"]["clip_name"] = "ViT-L-14-336"
-    path.write_text(json.dumps({**key, "trained_on": "VisA", "resize": resize}), encoding="utf-8")
+    key["model"] |= {"clip_name": "ViT-L-14-336", "trained_on": "VisA"}
+    path.write_text(json.dumps({**key, "resize": resize}), encoding="utf-8")
     return folder
 
 

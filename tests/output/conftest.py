@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from medzsad.config import RunConfig
-from medzsad.output.schema import ModelRecord, RunManifest
+from medzsad.output.schema import RunManifest
 from medzsad.scan.records import Candidate, Scan, Source
 from medzsad.volume.lesions import find_lesions
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
 from medzsad.volume.threshold import apply_threshold
+from medzsad.weights.card import ModelCard
 from tests.phantoms import Phantom, phantom_scan
 
 SECRETS = ("Phantom^Secret", "SECRET-4711", "20010203")
@@ -81,8 +82,8 @@ def make_result(phantom: Phantom) -> MakeResult:
 
 
 @pytest.fixture
-def model() -> ModelRecord:
-    return ModelRecord(
+def model() -> ModelCard:
+    return ModelCard(
         name="tiny",
         method="bayes_pfl",
         sha256="ab" * 32,
@@ -92,14 +93,14 @@ def model() -> ModelRecord:
         class_name="brain",
         threshold=0.5,
         threshold_provenance="phantoms, F1",
-        licence="MIT",
+        license="MIT",
         source="tests",
         description="for <tests> only",
     )
 
 
 @pytest.fixture
-def manifest(model: ModelRecord) -> RunManifest:
+def manifest(model: ModelCard) -> RunManifest:
     return RunManifest(
         medzsad_version="0.1.0",
         model=model,

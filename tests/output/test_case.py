@@ -14,11 +14,12 @@ from medzsad.output import writers
 from medzsad.output.case import read_case, write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.report import csv_text
-from medzsad.output.schema import CaseRecord, ModelRecord
+from medzsad.output.schema import CaseRecord
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Source
 from medzsad.volume.records import CaseResult, Outcome
+from medzsad.weights.card import ModelCard
 from tests.output.conftest import SECRETS, MakeResult, candidate_of, with_nifti_header
 from tests.phantoms import Phantom, write_dicom_series
 
@@ -26,13 +27,13 @@ KEY = "0123"
 CONTENT = "c" * 64
 
 
-def _write(result: CaseResult, out: Path, model: ModelRecord, **options: object) -> CaseRecord:
+def _write(result: CaseResult, out: Path, model: ModelCard, **options: object) -> CaseRecord:
     config = RunConfig.model_validate(options)
     return write_case(result, out, CaseFacts(candidate_of(result), CONTENT, KEY, config, model))
 
 
 def test_a_case_is_written_whole_and_read_back_as_written(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, tmp_path: Path
 ) -> None:
     result = make_result()
     record = _write(result, tmp_path / "out", model)
@@ -52,7 +53,7 @@ def test_a_case_is_written_whole_and_read_back_as_written(
     assert set(values["files"]) == {"mask.nii.gz", "score.nii.gz", "montage.png"}
 
 
-def test_a_healthy_case_has_a_mask_of_zeros(make_result: MakeResult, model: ModelRecord, tmp_path: Path) -> None:
+def test_a_healthy_case_has_a_mask_of_zeros(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
     record = _write(make_result(threshold=0.95), tmp_path, model, score_dtype="float16-scaled")
     assert record.outcome is Outcome.NO_LESION
     content = gzip.decompress((tmp_path / record.name / "mask.nii.gz").read_bytes())[352:]
@@ -60,7 +61,7 @@ def test_a_healthy_case_has_a_mask_of_zeros(make_result: MakeResult, model: Mode
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.FAILED])
-def test_a_case_without_result_has_its_record_alone(outcome: Outcome, model: ModelRecord, tmp_path: Path) -> None:
+def test_a_case_without_result_has_its_record_alone(outcome: Outcome, model: ModelCard, tmp_path: Path) -> None:
     code = ReasonCode.GEOMETRY_GAP if outcome is Outcome.REFUSED else None
     result = CaseResult("sad", outcome, code=code, message="a slice is missing")
     record = _write(result, tmp_path, model)
@@ -70,16 +71,14 @@ def test_a_case_without_result_has_its_record_alone(outcome: Outcome, model: Mod
     assert record.threshold is None
 
 
-def test_writing_again_gives_the_same_bytes(make_result: MakeResult, model: ModelRecord, tmp_path: Path) -> None:
+def test_writing_again_gives_the_same_bytes(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
     for out in ("a", "b", "b"):
         _write(make_result(), tmp_path / out, model)
     for path in (tmp_path / "a" / "phantom case").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / "phantom case" / path.name).read_bytes(), path.name
 
 
-def test_a_refusal_replaces_an_earlier_result_whole(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
-) -> None:
+def test_a_refusal_replaces_an_earlier_result_whole(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
     _write(make_result(), tmp_path, model)
     _write(CaseResult("phantom case", Outcome.FAILED, message="broken"), tmp_path, model)
     assert [path.name for path in (tmp_path / "phantom case").iterdir()] == ["case.json"]
@@ -123,7 +122,7 @@ def _damage(folder: Path, how: str) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_case_does_not_count_as_done(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path, how: str
+    make_result: MakeResult, model: ModelCard, tmp_path: Path, how: str
 ) -> None:
     _write(make_result(), tmp_path, model)
     assert read_case(tmp_path, "phantom case") is not None
@@ -132,7 +131,7 @@ def test_a_damaged_case_does_not_count_as_done(
 
 
 def test_a_file_that_reads_back_differently_leaves_the_old_result(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_result: MakeResult, model: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _write(make_result(), tmp_path, model)
     real = writers.write_mask
@@ -144,7 +143,7 @@ def test_a_file_that_reads_back_differently_leaves_the_old_result(
 
 
 def test_an_outcome_that_contradicts_the_mask_is_not_written(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match="contradicts itself"):
         _write(replace(make_result(), outcome=Outcome.NO_LESION), tmp_path, model)
@@ -154,7 +153,7 @@ def test_an_outcome_that_contradicts_the_mask_is_not_written(
 
 
 def test_a_score_that_is_not_a_number_is_an_error_and_not_a_null(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, tmp_path: Path
 ) -> None:
     result = make_result()
     broken = replace(result, slices=(replace(result.slices[0], image_score=float("nan")),))
@@ -162,14 +161,14 @@ def test_a_score_that_is_not_a_number_is_an_error_and_not_a_null(
         _write(broken, tmp_path, model)
 
 
-def test_an_output_folder_that_is_a_file_is_told(make_result: MakeResult, model: ModelRecord, tmp_path: Path) -> None:
+def test_an_output_folder_that_is_a_file_is_told(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="could not be written"):
         _write(make_result(), tmp_path / "out", model)
 
 
 def test_nothing_of_the_patient_gets_into_any_file(
-    make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, phantom: Phantom, tmp_path: Path
 ) -> None:
     result = make_result(with_nifti_header(phantom.scan))
     _write(result, tmp_path, model)
@@ -181,7 +180,7 @@ def test_nothing_of_the_patient_gets_into_any_file(
 
 
 def test_uids_of_a_dicom_series_are_left_out_unless_they_are_asked_for(
-    make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, phantom: Phantom, tmp_path: Path
 ) -> None:
     uid = "1.2.826.0.1.3680043.8.498.1"
     uids = tuple(f"2.25.{k}" for k in range(phantom.scan.shape[2]))
@@ -201,7 +200,7 @@ def test_uids_of_a_dicom_series_are_left_out_unless_they_are_asked_for(
 
 
 def test_nothing_of_a_dicom_header_gets_into_any_file(
-    make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, phantom: Phantom, tmp_path: Path
 ) -> None:
     write_dicom_series(tmp_path / "in" / "series", phantom)
     stored = b"".join(path.read_bytes() for path in sorted((tmp_path / "in" / "series").iterdir()))

@@ -18,9 +18,10 @@ from medzsad.output import report as report_module
 from medzsad.output.case import write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.report import MOST_PICTURE_BYTES, csv_text, threshold_text, write_reports
-from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest, report_schema
+from medzsad.output.schema import CaseRecord, RunManifest, report_schema
 from medzsad.run.summary import counted
 from medzsad.volume.records import CaseResult, Outcome
+from medzsad.weights.card import ModelCard
 from tests.output.conftest import SECRETS, MakeResult, candidate_of, with_nifti_header
 from tests.phantoms import Phantom
 
@@ -54,7 +55,7 @@ def _page(path: Path) -> _Page:
 
 
 @pytest.fixture
-def cases(make_result: MakeResult, model: ModelRecord, phantom: Phantom, tmp_path: Path) -> list[CaseRecord]:
+def cases(make_result: MakeResult, model: ModelCard, phantom: Phantom, tmp_path: Path) -> list[CaseRecord]:
     sick = make_result(with_nifti_header(phantom.scan))
     healthy = make_result(replace(phantom.scan, name="healthy"), threshold=0.95)
     refused = CaseResult("refused", Outcome.REFUSED, code=ReasonCode.GEOMETRY_GAP, message="<b>gap</b> of 5 mm")
@@ -207,7 +208,7 @@ def _page_of(out: Path, manifest: RunManifest, *cases: CaseRecord) -> str:
 
 
 def test_the_table_shows_place_description_warnings_and_the_score_of_a_healthy_case(
-    make_result: MakeResult, model: ModelRecord, manifest: RunManifest, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, manifest: RunManifest, tmp_path: Path
 ) -> None:
     result = replace(make_result(threshold=0.95), warnings=("The CT window lung was applied to modality 'MR'.",))
     candidate = candidate_of(result)

@@ -9,10 +9,10 @@ from medzsad.config import RunConfig
 from medzsad.errors import OutputError
 from medzsad.output.case import read_case, write_case
 from medzsad.output.facts import CaseFacts
-from medzsad.output.schema import ModelRecord
 from medzsad.output.writers import WRITERS, Need, Writer, applies
 from medzsad.scan.records import Source
 from medzsad.volume.records import CaseResult, Outcome
+from medzsad.weights.card import ModelCard
 from tests.output.conftest import MakeResult, candidate_of
 from tests.phantoms import Phantom
 
@@ -32,13 +32,13 @@ class _Words:
             raise OutputError("words.txt reads back differently.")
 
 
-def _write(result: CaseResult, out: Path, model: ModelRecord, writers: tuple[Writer, ...]) -> set[str]:
+def _write(result: CaseResult, out: Path, model: ModelCard, writers: tuple[Writer, ...]) -> set[str]:
     facts = CaseFacts(candidate_of(result), "c" * 64, "k", RunConfig(seed=3), model)
     return set(write_case(result, out, facts, writers).files)
 
 
 def test_a_further_writer_adds_its_file_and_the_record_holds_its_digest(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, tmp_path: Path
 ) -> None:
     result = make_result()
     assert _write(result, tmp_path, model, (*WRITERS, _Words())) == {
@@ -62,14 +62,14 @@ def test_a_writer_is_passed_over_where_the_scan_lacks_what_it_needs(phantom: Pha
 
 
 def test_a_file_that_does_not_verify_leaves_no_result(
-    make_result: MakeResult, model: ModelRecord, tmp_path: Path
+    make_result: MakeResult, model: ModelCard, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match="reads back differently"):
         _write(make_result(), tmp_path, model, (_Words(wrong=True),))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_case_that_was_not_scored_reaches_no_writer(model: ModelRecord, tmp_path: Path) -> None:
+def test_a_case_that_was_not_scored_reaches_no_writer(model: ModelCard, tmp_path: Path) -> None:
     refused = CaseResult("sad", Outcome.REFUSED, message="a slice is missing")
     assert _write(refused, tmp_path, model, (_Words(),)) == set()
 
