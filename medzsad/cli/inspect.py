@@ -69,11 +69,13 @@ def _table(candidates: "Candidates") -> str:
         table.add_column(column, no_wrap=column != "verdict")
     for candidate in candidates:
         verdict = "ok" if candidate.eligible else str(candidate.code or "a fault of medzsad, please report it")
+        kind = "-" if candidate.kind == "unknown" else candidate.kind
+        verdict = ": ".join(part for part in (verdict, candidate.reason, " ".join(candidate.notes)) if part)
         table.add_row(
-            *(escape(text) for text in (candidate.name, candidate.kind, candidate.modality or "-")),
+            *(escape(text) for text in (candidate.name, kind, candidate.modality or "-")),
             "x".join(map(str, candidate.shape)) or "-",
             " x ".join(f"{mm:.2f}" for mm in candidate.spacing_mm) or "-",
-            escape(f"{verdict}: {candidate.reason}" if candidate.reason else verdict),
+            escape(verdict),
         )
     buffer = StringIO()
     Console(file=buffer, width=160).print(table)
@@ -99,6 +101,7 @@ def _json(candidates: "Candidates") -> str:
                 "eligible": candidate.eligible,
                 "code": candidate.code,
                 "reason": candidate.reason,
+                "notes": list(candidate.notes),
             }
             for candidate in candidates
         ],

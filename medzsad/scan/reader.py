@@ -29,7 +29,7 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     """The scan that a candidate stands for, its values all finite and not all equal.
 
     Raises:
-        RefusedError: The candidate is refused, or its files cannot be read rightly; with its reason code.
+        RefusedError: The candidate is refused, or its files cannot be read reliably; with its reason code.
         Exception: `candidate.fault`, which is ours.
     """
     if candidate.fault is not None:
@@ -39,7 +39,7 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
     if candidate.kind != "dicom" and not limits.allow_labels:  # DICOM says itself what is a segmentation
         check_no_labels(scan.voxels, candidate.label)
-    irregular = (f"Irregular series: {candidate.reason}",) if candidate.reason else ()
+    irregular = (f"Irregular: {candidate.reason}",) if candidate.reason else ()
     return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 

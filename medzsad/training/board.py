@@ -25,7 +25,7 @@ class Board(Protocol):
         ...
 
     def close(self) -> None:
-        """Writes what is left; nothing may be logged afterwards."""
+        """Writes what is left; nothing may be logged afterward."""
         ...
 
 
@@ -64,7 +64,7 @@ class EventBoard:
         self._writer.add_image(tag, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Writes what is left; nothing may be logged afterwards."""
+        """Writes what is left; nothing may be logged afterward."""
         self._writer.close()
 
 

@@ -31,12 +31,12 @@ class Calibration:
     Attributes:
         threshold: The chosen score; at and above it a pixel counts as lesion.
         provenance: A sentence that says how, with counts and rates.
-        figures: Named measures; `auxiliary_*` are left out without sound auxiliary images.
+        metrics: Values by name; `auxiliary_*` are left out without sound auxiliary images.
     """
 
     threshold: float
     provenance: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ def calibrate(
 
     Raises:
         ConfigError: There is no image at all, or the share is impossible.
-        ScoringError: The detector gives scores that are no numbers.
+        ScoringError: The model returned non-finite scores (NaN or infinity).
     """
     if not 0.0 < false_pixels < 1.0:
         raise ConfigError(f"The share of false pixels must lie between 0 and 1, got {false_pixels}. Usual is 0.005.")
@@ -93,12 +93,12 @@ def calibrate(
     if not sets:
         raise ConfigError("A threshold needs sound images: give auxiliary ones, or at least one phantom.")
     place = max(_first_place(_share_from(counts.pixels), false_pixels) for counts in sets.values())
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, counts in sets.items():
-        figures[f"{name}_images"] = float(counts.images)
-        figures[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
-        figures[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
-    return Calibration(place / _BINS, _provenance(figures, false_pixels), figures)
+        metrics[f"{name}_images"] = float(counts.images)
+        metrics[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
+        metrics[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
+    return Calibration(place / _BINS, _provenance(metrics, false_pixels), metrics)
 
 
 def _phantoms(count: int, side: int, class_name: str) -> Iterator[tuple[Tensor, Sequence[str]]]:
@@ -116,8 +116,8 @@ def _count(detector: Detector, batches: Iterable[tuple[Tensor, Sequence[str]]]) 
             maps = detector.predict(images.to(device), names, SharedNoise(0)).score_map.float().cpu().numpy()
         if not np.isfinite(maps).all():
             raise ScoringError(
-                f"The model {detector.card.name} gave scores that are no numbers, so no threshold can be chosen. "
-                "Its training has diverged: lower the learning rates, or train in float32."
+                f"The model {detector.card.name} returned non-finite scores (NaN or infinity), so no "
+                "threshold can be chosen. Its training has diverged: lower the learning rates, or train in float32."
             )
         counts.add(maps)
     return counts
@@ -134,19 +134,19 @@ def _first_place(rates: NDArray[np.float64], limit: float) -> int:
     return min(int(np.count_nonzero(rates > limit)), _BINS)
 
 
-def _provenance(figures: dict[str, float], false_pixels: float) -> str:
+def _provenance(metrics: dict[str, float], false_pixels: float) -> str:
     words = {
         "auxiliary": "sound auxiliary (industrial) images",
         "phantom": "generated healthy phantoms",
     }
     parts = [
-        f"{figures[f'{name}_false_pixels']:.2%} of the pixels of {figures[f'{name}_images']:.0f} {text} "
-        f"({figures[f'{name}_images_touched']:.0%} of these images are touched)"
+        f"{metrics[f'{name}_false_pixels']:.2%} of the pixels of {metrics[f'{name}_images']:.0f} {text} "
+        f"({metrics[f'{name}_images_touched']:.0%} of these images are touched)"
         for name, text in words.items()
-        if f"{name}_images" in figures
+        if f"{name}_images" in metrics
     ]
     chosen = f"Chosen for at most {false_pixels:.2%} false pixels"
     if len(parts) == 2:
         return f"{chosen} in each of two sets; it lets through {parts[0]} and {parts[1]}. No medical image was used."
-    only = "no sound auxiliary image was given" if "phantom_images" in figures else "no phantom was generated"
+    only = "no sound auxiliary image was given" if "phantom_images" in metrics else "no phantom was generated"
     return f"{chosen}; it lets through {parts[0]}; {only}. No medical image was used."

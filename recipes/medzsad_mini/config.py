@@ -31,7 +31,7 @@ class MiniConfig(BaseModel):
     Attributes:
         auxiliary: Folder with meta.json and the auxiliary images.
         teacher: SqueezeNet's weights, from which the stem starts; null starts it from random numbers.
-        classes: Auxiliary classes that are used; only those whose licence lets the weights be shipped.
+        classes: Auxiliary classes that are used; only those whose license lets the weights be shipped.
         seed: Seed of everything random.
         threads: Threads of the arithmetic.
         bfloat16: Whether the tower computes in bfloat16 while it learns.

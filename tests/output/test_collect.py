@@ -70,7 +70,7 @@ def test_damaged_and_unfinished_cases_are_named_and_the_others_reported(out: Pat
     (out / ".medzsad-partial-e").mkdir()
     (out / "notes of mine").mkdir()
     with CaseLocks(out) as locks:
-        # Taking the lock deletes leftovers, so what it then writes is made afterwards.
+        # Taking the lock deletes leftovers, so what it then writes is made afterward.
         assert locks.acquire("e")
         (out / ".medzsad-partial-e").mkdir()
         done = CliRunner().invoke(main, ["report", str(out)])

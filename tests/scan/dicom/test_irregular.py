@@ -176,6 +176,8 @@ def test_a_repeated_slice_without_a_tag_that_tells_it_apart_stays_refused(tmp_pa
     with pytest.raises(RefusedError) as refused:
         lenient_scan(tmp_path)
     assert refused.value.code == ReasonCode.GEOMETRY_DUPLICATE_POSITION
+    assert "1 of 7 slices shares the position" in str(refused.value)
+    assert "--allow-irregular" not in str(refused.value)  # which was given, and does not help
 
 
 def test_a_repeated_slice_with_equal_pixels_is_kept_once(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_pixels_that_cannot_be_decoded_name_the_transfer_syntax() -> None:
     assert refused.value.code == ReasonCode.PIXELS_NOT_DECODABLE
 
 
-def test_a_picture_without_geometry_gets_its_spacing_or_one_millimetre(tmp_path: Path) -> None:
+def test_a_picture_without_geometry_gets_its_spacing_or_one_millimeter(tmp_path: Path) -> None:
     pixels = np.arange(12 * 17, dtype=np.uint8).reshape(12, 17)
     dataset = one_slice_dataset(pixels)
     dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
