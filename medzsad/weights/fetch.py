@@ -1,11 +1,14 @@
 """Weights brought onto this computer: downloaded and verified."""
 
 import importlib
+import logging
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+import pooch
+from open_clip.pretrained import get_pretrained_cfg
 
 from medzsad.clip.states import read_tower_state
 from medzsad.clip.tower import infer_model_config
@@ -86,15 +89,17 @@ def _from_google_drive(release: Release, folder: Path) -> Path:
     # gdown 5 raises the latter only, which from version 6 on is a special case of the former.
     failure = getattr(gdown.exceptions, "DownloadError", gdown.exceptions.FileURLRetrievalError)
     try:
-        gdown.download(id=release.google_drive, output=str(path), quiet=True)
+        gdown.download(id=release.google_drive, output=str(path), quiet=not sys.stderr.isatty())
     except failure as error:
         raise OSError(_sentence(error)) from error
     return path
 
 
 def _from_open_clip(release: Release, folder: Path) -> Path:
-    config = get_pretrained_cfg(release.name, release.open_clip)
-    return Path(download_pretrained(config, prefer_hf_hub=False, cache_dir=str(folder)))
+    url = get_pretrained_cfg(release.name, release.open_clip)["url"]
+    pooch.get_logger().setLevel(logging.WARNING)  # it would tell its address and folder; the bar says enough
+    # The digest is compared afterwards, by `check_download`, with a message of ours.
+    return Path(pooch.retrieve(url, known_hash=None, fname=release.file, path=folder, progressbar=sys.stderr.isatty()))
 
 
 def _sentence(error: Exception) -> str:
