@@ -15,7 +15,7 @@ from medzsad.datasets.layouts import read_data
 from medzsad.datasets.records import Record
 from medzsad.generator.fields import Dice
 
-# Classes whose licence lets weights trained on them be shipped (attribution: docs/embedded-model.md).
+# Classes whose license lets weights trained on them be shipped (attribution: docs/embedded-model.md).
 SHIPPABLE = ("ball screw", "printed circuit board", "road", "cookie")
 
 

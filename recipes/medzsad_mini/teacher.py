@@ -1,4 +1,4 @@
-"""SqueezeNet's published ImageNet weights (arXiv 1602.07360, BSD licence), made ready for the convolutional stem."""
+"""SqueezeNet's published ImageNet weights (arXiv 1602.07360, BSD license), made ready for the convolutional stem."""
 
 from collections.abc import Mapping
 from pathlib import Path
