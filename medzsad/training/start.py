@@ -74,11 +74,11 @@ def _stored_model(name: str, trained: Trained, tower: Tower) -> PromptModel:
             "Start fresh, or name weights of this method."
         )
     model = found.model
-    given = (model.tower_widths, model.layer_count)
-    layers = None if model.layer_count is None else len(tower.spec.layers)
-    if given != (tower.widths, layers):
+    layers = len(tower.spec.layers)
+    if not tower.fits(model.tower_widths) or model.layer_count not in {None, layers}:
         raise ConfigError(
-            f"The prompts of {found.card.name} do not fit the tower: they are for widths and layers {given}, it has "
-            f"{(tower.widths, layers)}. Start fresh, or name their tower."
+            f"The prompts of {found.card.name} do not fit the tower: they are for widths and layers "
+            f"{(model.tower_widths, model.layer_count)}, it has {(tower.widths, layers)}. Start fresh, or name their "
+            "tower."
         )
     return model
