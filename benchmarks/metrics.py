@@ -1,6 +1,6 @@
-"""Time and memory of the pixel figures: `python benchmarks/metrics.py [--images 1805] [--compared 30] [--json FILE]`.
+"""Time and memory of the pixel metrics: `python benchmarks/metrics.py [--images 1805] [--compared 30] [--json FILE]`.
 
-First all figures of a set as large as BMAD's RESC (1805 maps of 512 x 1024), in a process of its own whose peak memory
+First all metrics of a set as large as BMAD's RESC (1805 maps of 512 x 1024), in a process of its own whose peak memory
 is told. Then, on fewer maps and side by side in one process, the usual way of research code: scikit-learn on all pixels
 in memory, and for AUPRO 200 thresholds with a loop over the regions of each mask. Making the maps is not timed.
 """
@@ -21,9 +21,9 @@ from scipy.ndimage import zoom
 from skimage.measure import label, regionprops
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from medzsad.evaluation.counts import ScoreCounts
-from medzsad.evaluation.pixels import PixelScores, bin_edges
-from medzsad.evaluation.regions import pro_figures, region_weights
+from medzsad.metrics.counts import ScoreCounts
+from medzsad.metrics.pixels import PixelScores, bin_edges
+from medzsad.metrics.regions import pro_areas, region_weights
 
 SIDES = (512, 1024)
 _ABNORMAL = 0.42  # share of images with a lesion, as in RESC
@@ -51,7 +51,7 @@ def maps(images: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
 def ours(images: int) -> tuple[dict[str, float | None], float]:
-    """All pixel figures with intervals, and the seconds that they took."""
+    """All pixel metrics with intervals, and the seconds that they took."""
     sample = [make_map(number) for number in range(min(_EDGES_FROM, images))]
     started = time.perf_counter()
     scores = PixelScores(bin_edges(*(list(part) for part in zip(*sample, strict=True))), 0.3)
@@ -62,8 +62,8 @@ def ours(images: int) -> tuple[dict[str, float | None], float]:
         scores.add(one, mask, str(number))
         seconds += time.perf_counter() - started
     started = time.perf_counter()
-    figures = scores.figures(seed=0)
-    return {name: one.value for name, one in figures.items()}, seconds + time.perf_counter() - started
+    measured = scores.metrics(seed=0)
+    return {name: one.value for name, one in measured.items()}, seconds + time.perf_counter() - started
 
 
 def our_aupro(scores: NDArray[np.float32], masks: NDArray[np.bool_]) -> dict[str, float]:
@@ -75,7 +75,7 @@ def our_aupro(scores: NDArray[np.float32], masks: NDArray[np.bool_]) -> dict[str
         counts.add(np.sort(one[~mask]), one[mask][order], weights[order])
         regions += found
     low, high = float(scores.min()), float(scores.max())
-    return {"aupro_rescaled": pro_figures(counts.tallies(), counts.negatives, regions, low, high).rescaled}
+    return {"aupro_rescaled": pro_areas(counts.tallies(), counts.negatives, regions, low, high).rescaled}
 
 
 def usual_ranking(scores: NDArray[np.float32], masks: NDArray[np.bool_]) -> dict[str, float]:
@@ -118,7 +118,7 @@ def timed(work: Callable[[], dict[str, float]]) -> tuple[dict[str, float], float
 def compare(count: int) -> dict[str, Any]:
     """Both ways on the same maps."""
     scores, masks = (np.stack(part) for part in zip(*maps(count), strict=True))
-    figures, seconds = ours(count)
+    measured, seconds = ours(count)
     ours_alone, our_seconds = timed(lambda: our_aupro(scores, masks))
     ranked, ranking_seconds = timed(lambda: usual_ranking(scores, masks))
     areas, area_seconds = timed(lambda: usual_aupro(scores, masks))
@@ -134,7 +134,7 @@ def compare(count: int) -> dict[str, Any]:
         "largest_difference": max(
             abs(value - other)
             for name, value in usual.items()
-            for other in (figures[name] or 0, ours_alone.get(name, value))
+            for other in (measured[name] or 0, ours_alone.get(name, value))
         ),
     }
 
@@ -142,7 +142,7 @@ def compare(count: int) -> dict[str, Any]:
 @click.command()
 @click.option("--images", default=1805, show_default=True, help="Maps of the large set.")
 @click.option("--compared", default=30, show_default=True, help="Maps for the comparison.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 @click.option("--alone", is_flag=True, hidden=True)
 def main(images: int, compared: int, path: Path | None, alone: bool) -> None:
     """Prints seconds, peak memory and the ratio as one JSON object."""

@@ -19,9 +19,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.make_scans import head
-from medzsad import batch, pipeline
 from medzsad.config import make_config
+from medzsad.run import pipeline
 from medzsad.run.batch import RunOrder, run_cases
+from medzsad.run.executor import ReadAhead
 from medzsad.scoring.engine import ScoreVolume
 from tests.phantoms import write_dicom_series, write_nifti
 
@@ -51,12 +52,12 @@ def write_scans(folder: Path, cases: int) -> None:
             write_nifti(folder / f"case{number:03d}.nii.gz", phantom)
 
 
-def timed_run(scans: Path, out: Path, weights: str) -> tuple[float, Clock]:
+def timed_run(scans: Path, out: Path, weights: str, executor: ReadAhead | None = None) -> tuple[float, Clock]:
     """Wall seconds of a run, and the clock of its scoring."""
     clock = Clock()
     pipeline.score_stack = clock  # type: ignore[assignment]
     started = time.perf_counter()
-    summary = run_cases(RunOrder((scans,), out, make_config({"weights": weights})))
+    summary = run_cases(RunOrder((scans,), out, make_config({"weights": weights})), executor=executor)
     seconds = time.perf_counter() - started
     pipeline.score_stack = clock.work
     if summary.exit_code:
@@ -75,8 +76,7 @@ def main(cases: int, weights: str, path: Path | None) -> None:
         scans.mkdir()
         write_scans(scans, cases)
         together, _ = timed_run(scans, Path(temporary, "together"), weights)
-        batch._LARGE = 1  # every scan has the machine to itself
-        apart, clock = timed_run(scans, Path(temporary, "apart"), weights)
+        apart, clock = timed_run(scans, Path(temporary, "apart"), weights, ReadAhead(large_voxels=1))
     found = {
         "cases": cases,
         "threads": torch.get_num_threads(),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medzsad.evaluation.binned import auroc, average_precision
-from medzsad.evaluation.bootstrap import interval
-from medzsad.evaluation.pixels import bin_edges
+from medzsad.metrics.metric import interval
+from medzsad.metrics.pixels import bin_edges
+from medzsad.metrics.resampled import auroc, average_precision
 
 
 @dataclass(frozen=True, slots=True)

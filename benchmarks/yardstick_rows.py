@@ -16,7 +16,7 @@ from yardstick_measures import (
     share_measure,
 )
 
-from medzsad.evaluation.bootstrap import resample_weights
+from medzsad.metrics.metric import resample_weights
 from medzsad.volume.lesions import label_lesions
 
 Rows = dict[str, Measure | None]

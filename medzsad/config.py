@@ -1,6 +1,9 @@
 """What a run can be told: one model, equal to the flags of `medzsad run` and to the keys of configs/run.yaml."""
 
 import difflib
+import reprlib
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -31,78 +34,147 @@ PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
 Options = TypeVar("Options", bound=BaseModel)
 
+# Wrong values are quoted in messages; a YAML file of a few lines can hold a value of gigabytes, by its aliases.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = 200
+
 
 class RunConfig(BaseModel):
     """Options of `medzsad run`; the resolved values are written into every report.
 
-    Attributes:
-        weights: Name of installed weights (`medzsad weights list`) or path of a weights file.
-        clip_weights: CLIP tower for weights that do not bring their own: a file, or a name such as
-            ViT-L-14-336/openai that is looked up in local caches.
-        class_name: Word for the organ in the prompts; None takes the one stored with the weights.
-        modality: Overrides the modality of the file ("CT", "MR", ...); NIfTI does not carry one.
-        axis: Which slices are scored; `acquisition` takes those with the best in-plane resolution.
-        slice_step: Score every so many slices and interpolate those between; 1 scores all.
-        window: "auto", a preset such as "lung" (see `medzsad.slices.window`), or "LOW,HIGH" in units of the scan.
-        resize: `fit` keeps millimetres true and pads; `stretch` fills the square, as in the papers.
-        samples: Prompt samples per slice; None takes the number stored with the weights.
-        seed: Seed of the prompt samples, which all slices share.
-        threshold: Score from which a voxel belongs to a lesion; None takes the calibrated one of the weights.
-        smooth_mm: Standard deviation of a Gaussian over the scores, in millimetres; 0 for none.
-        min_volume_mm3: Components smaller than this are dropped from the mask.
-        series: Only these series: SeriesInstanceUID, its beginning, SeriesNumber, or case name.
-        frame: Which frame of 4D data is scored.
-        all_frames: Score every frame of 4D data as a case of its own.
-        allow_irregular: Score tilted, gapped and short series slice by slice instead of refusing them.
-        min_slices: Fewest slices of a DICOM series that count as a stack.
-        max_voxels: Largest number of voxels of one scan; larger ones are refused before memory is taken.
-        max_archive_bytes: Largest unpacked size of one archive.
-        score_dtype: How score.nii.gz stores its values.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: Arithmetic of the model; float32 is the reference, auto takes bfloat16 where the device multiplies
-            it in hardware.
-        batch_size: Slices scored at once; does not change the results. None takes what fits into memory.
-        threads: Processor threads of the model in each process; another number changes scores by rounding (up to
-            about 2e-7). None takes OMP_NUM_THREADS or all cores, and a share of them while other runs are going.
-        workers: Processes that score cases side by side, each with its share of the cores and its own model in memory.
-        with_uids: Write the SOPInstanceUIDs of the slices that a lesion touches into the reports; they lead back to
-            the patient where the archive of the hospital is at hand.
+    A field's description is the help of its flag and the comment of its key in configs/run.yaml.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weights: PathText = "medzsad-mini"
-    clip_weights: PathText | None = None
-    class_name: str | None = None
-    modality: Modality | None = None
-    axis: Axis = "acquisition"
-    slice_step: int = Field(default=1, ge=1, le=100)
-    window: str = "auto"
-    resize: ResizeRule = "fit"
-    samples: int | None = Field(default=None, ge=1, le=1000)
-    seed: int = Field(default=0, ge=0)
-    threshold: UnitInterval | None = None
-    smooth_mm: float = Field(default=0.0, ge=0.0, le=100.0)
-    min_volume_mm3: float = Field(default=0.0, ge=0.0)
-    series: tuple[str, ...] = ()
-    frame: int | None = Field(default=None, ge=0)
-    all_frames: bool = False
-    allow_irregular: bool = False
-    min_slices: int = Field(default=4, ge=1)
-    max_voxels: int = Field(default=1_000_000_000, ge=1)
-    max_archive_bytes: int = Field(default=16 * 1024**3, ge=1)
-    score_dtype: ScoreDtype = "float32"
-    device: str = "auto"
-    precision: PrecisionChoice = "auto"
-    batch_size: int | None = Field(default=None, ge=1, le=4096)
-    threads: int | None = Field(default=None, ge=1, le=1024)
-    workers: int = Field(default=1, ge=1, le=64)
-    with_uids: bool = False
+    weights: PathText = Field(
+        default="medzsad-mini",
+        description="Name of installed weights (`medzsad weights list`) or path of a weights file.",
+    )
+    clip_weights: PathText | None = Field(
+        default=None,
+        description="CLIP tower for weights that do not bring their own: a file, or a name such as "
+        "ViT-L-14-336/openai that is looked up in local caches.",
+    )
+    class_name: str | None = Field(
+        default=None, description="Word for the organ in the prompts; by default the one stored with the weights."
+    )
+    modality: Modality | None = Field(
+        default=None,
+        description="Modality of the scans, such as CT, in place of that in the files; NIfTI does not carry one.",
+    )
+    axis: Axis = Field(
+        default="acquisition",
+        description="Which slices are scored; `acquisition` takes those with the best in-plane resolution.",
+    )
+    slice_step: int = Field(
+        default=1, ge=1, le=100, description="Score every so many slices and interpolate those between; 1 scores all."
+    )
+    window: str = Field(
+        default="auto",
+        description="`auto`, `percentiles`, a CT preset such as `lung`, or LOW,HIGH in units of the scan.",
+    )
+    resize: ResizeRule = Field(
+        default="fit",
+        description="`fit` keeps millimeters true and pads; `stretch` fills the square, as in the papers.",
+    )
+    samples: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Prompt samples per slice; by default the number stored with the weights.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the prompt samples, which all slices share.")
+    threshold: UnitInterval | None = Field(
+        default=None,
+        description="Score from which a voxel belongs to a lesion; by default the calibrated one of the weights.",
+    )
+    smooth_mm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=100.0,
+        description="Standard deviation of a Gaussian over the scores, in millimeters; 0 for none.",
+    )
+    min_volume_mm3: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Components smaller than this, in cubic millimeters, are dropped from the mask.",
+    )
+    series: tuple[str, ...] = Field(
+        default=(),
+        description="Only this series: SeriesInstanceUID, its beginning, SeriesNumber, or case name; several may be "
+        "given.",
+    )
+    frame: int | None = Field(default=None, ge=0, description="Which frame of 4D data is scored, counted from 0.")
+    all_frames: bool = Field(default=False, description="Score every frame of 4D data as a case of its own.")
+    allow_irregular: bool = Field(
+        default=False,
+        description="Score tilted, gapped and short series slice by slice instead of refusing them.",
+    )
+    allow_labels: bool = Field(
+        default=False, description="Score volumes that look like masks or label maps instead of refusing them."
+    )
+    min_slices: int = Field(
+        default=4,
+        ge=1,
+        description="Fewest slices of a volume in any format; images of a single slice are no volumes.",
+    )
+    max_voxels: int = Field(
+        default=1_000_000_000,
+        ge=1,
+        description="Largest number of voxels of one scan; larger ones are refused before memory is taken.",
+    )
+    max_archive_bytes: int = Field(
+        default=16 * 1024**3, ge=1, description="Largest unpacked size of one archive, in bytes."
+    )
+    score_dtype: ScoreDtype = Field(default="float32", description="How score.nii.gz stores its values.")
+    device: str = Field(default="auto", description="Where the model runs: auto, cpu, cuda, cuda:N or mps.")
+    precision: PrecisionChoice = Field(
+        default="auto",
+        description="Arithmetic of the model; float32 is the reference, auto takes bfloat16 where the device "
+        "multiplies it in hardware.",
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Slices scored at once; does not change the results. By default as many as fit into memory.",
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Processor threads of the model in each process; another number changes scores by rounding (up to "
+        "about 2e-7). By default OMP_NUM_THREADS or all cores, and a share of them while other runs are going.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that score cases side by side, each with its share of the cores and its own model in "
+        "memory.",
+    )
+    with_uids: bool = Field(
+        default=False,
+        description="Write the SOPInstanceUIDs of the slices that a lesion touches into the reports; they lead back "
+        "to the patient where the archive of the hospital is at hand.",
+    )
 
 
 # These choose cases, limits or speed; none of them changes what a case's files hold beyond rounding.
 _NOT_IN_KEY = frozenset(
-    {"series", "all_frames", "max_voxels", "max_archive_bytes", "device", "batch_size", "threads", "workers"}
+    {
+        "series",
+        "all_frames",
+        "allow_labels",
+        "max_voxels",
+        "max_archive_bytes",
+        "device",
+        "batch_size",
+        "threads",
+        "workers",
+    }
 )
 
 
@@ -146,7 +218,7 @@ def _sentence(model: type[BaseModel], kind: str, place: tuple[int | str, ...], g
     if kind == "missing":
         return f"the key '{key}' is missing."
     if kind != "extra_forbidden":
-        return f"{key} = {given!r}: {message}." if place else f"{message}."
+        return f"{key} = {_SHORT.repr(given)}: {message}." if place else f"{message}."
     known = list(_model_at(model, place[:-1]).model_fields)
     near = difflib.get_close_matches(str(place[-1]), known, n=1)
     return f"unknown key '{key}'." + (f" Did you mean '{near[0]}'?" if near else f" Known keys: {', '.join(known)}.")
@@ -171,19 +243,57 @@ def read_options(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file, unchecked.
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or is not a mapping.
+        ConfigError: The file cannot be read, is not YAML, holds a key twice, or is not a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"Cannot read the configuration {path}: {error.__class__.__name__}. Give a YAML file, UTF-8."
         ) from None
-    except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"{path} is not valid YAML: {first}.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML, {error.problem}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply. No option has more than three levels.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}.")
     return values
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, but a key that is given twice is an error: PyYAML would silently take the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # While the nodes are made, since merge keys (<<) put further keys into them later.
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if (key.tag, key.value) in first:
+                problem = f"the key '{key.value}' is given twice, first in line {first[key.tag, key.value]}; keep one"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            first[key.tag, key.value] = line
+        return node
+
+
+def run_yaml() -> str:
+    """The content of configs/run.yaml: every key with its default, its description as a comment above it."""
+    lines = ["# Every option of `medzsad run` with its default. Each key is also a command-line flag."]
+    lines += ["# medzsad run SCANS -o OUT --config configs/run.yaml", ""]
+    defaults = RunConfig().model_dump(mode="json")
+    for key, field in RunConfig.model_fields.items():
+        lines += textwrap.wrap(field.description or "", width=118, initial_indent="# ", subsequent_indent="# ")
+        lines.append(yaml.safe_dump({key: defaults[key]}).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    # `python -m medzsad.config > configs/run.yaml`
+    sys.stdout.write(run_yaml())

@@ -3,8 +3,8 @@
 MedzsadError                 exit code 1
 ├── ConfigError              exit code 2: a flag, a key or a file of the configuration is wrong
 ├── WeightsError             exit code 2: weights are missing, damaged, of another method, or not permitted
-├── RefusedError             exit code 3: the input cannot be scored rightly; carries a ReasonCode
-├── ScoringError             exit code 1: the model gave scores that are no numbers
+├── RefusedError             exit code 3: the input cannot be scored reliably; carries a ReasonCode
+├── ScoringError             exit code 1: the model returned non-finite scores (NaN or infinity)
 └── OutputError              exit code 1: a result could not be written, or did not read back as written
     └── LockedError          exit code 1: another process is at work on the same files
 
@@ -16,7 +16,7 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line, in the order of ARCHITECTURE's table of outcomes."""
+    """Exit codes of the command line, as docs/concepts/outcomes.md explains them."""
 
     OK = 0
     FAILED = 1
@@ -25,7 +25,12 @@ class ExitCode(IntEnum):
 
 
 class ReasonCode(StrEnum):
-    """Stable codes that say why an input was refused; reports and scripts rely on them."""
+    """Stable codes that say why an input was refused; reports and scripts rely on them.
+
+    GEOMETRY_* and SERIES_TOO_FEW_SLICES can mostly be overcome with `--allow-irregular`. SERIES_MIXED_SIZE and
+    SERIES_MIXED_VALUES cannot: the slices of one series differ in size, or in what their values mean (modality,
+    MONOCHROME1 or 2, rescale, unit). SERIES_MOSAIC is a Siemens series whose images each show a whole volume.
+    """
 
     GEOMETRY_TILTED = "GEOMETRY_TILTED"
     GEOMETRY_GAP = "GEOMETRY_GAP"
@@ -36,6 +41,8 @@ class ReasonCode(StrEnum):
     SERIES_LOCALIZER = "SERIES_LOCALIZER"
     SERIES_TOO_FEW_SLICES = "SERIES_TOO_FEW_SLICES"
     SERIES_MIXED_SIZE = "SERIES_MIXED_SIZE"
+    SERIES_MIXED_VALUES = "SERIES_MIXED_VALUES"
+    SERIES_MOSAIC = "SERIES_MOSAIC"
     SERIES_4D = "SERIES_4D"
     NOT_AN_IMAGE = "NOT_AN_IMAGE"
     PIXELS_NOT_DECODABLE = "PIXELS_NOT_DECODABLE"
@@ -43,6 +50,7 @@ class ReasonCode(StrEnum):
     FILE_EMPTY = "FILE_EMPTY"
     VALUES_NOT_FINITE = "VALUES_NOT_FINITE"
     VALUES_CONSTANT = "VALUES_CONSTANT"
+    LOOKS_LIKE_LABELS = "LOOKS_LIKE_LABELS"
     SIZE_LIMIT = "SIZE_LIMIT"
     ARCHIVE_UNSAFE = "ARCHIVE_UNSAFE"
     NOTHING_SCORED = "NOTHING_SCORED"
@@ -67,7 +75,7 @@ class WeightsError(MedzsadError):
 
 
 class RefusedError(MedzsadError):
-    """The input cannot be scored rightly; `code` says why in a stable word."""
+    """The input cannot be scored reliably; `code` says why in a stable word."""
 
     exit_code = ExitCode.REFUSED
 
@@ -80,7 +88,7 @@ class RefusedError(MedzsadError):
 
 
 class ScoringError(MedzsadError):
-    """The model gave scores that are no numbers."""
+    """The model returned non-finite scores (NaN or infinity)."""
 
 
 class OutputError(MedzsadError):

@@ -1,32 +1,32 @@
 """Configuration: one model for flags and YAML, with errors that help."""
 
-import inspect
 from pathlib import Path
 
+import click
 import pytest
-import yaml
 
 from medzsad import cli
-from medzsad.config import RunConfig, make_config, read_options, result_options
+from medzsad.config import RunConfig, make_config, read_options, result_options, run_yaml
 from medzsad.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_run_yaml_holds_every_default() -> None:
-    written = yaml.safe_load((ROOT / "configs" / "run.yaml").read_text(encoding="utf-8"))
-    assert written == RunConfig().model_dump(mode="json")
+def test_run_yaml_holds_every_key_with_its_default_and_description() -> None:
+    path = ROOT / "configs" / "run.yaml"
+    assert path.read_text(encoding="utf-8") == run_yaml(), "python -m medzsad.config > configs/run.yaml"
+    assert make_config(read_options(path)) == RunConfig()
 
 
 def test_every_key_has_a_flag_and_every_flag_a_key() -> None:
-    flags = {parameter.name for parameter in cli.run.params}
+    parameters = cli.run.get_params(click.Context(cli.run))
+    flags = {parameter.name for parameter in parameters if "--help" not in parameter.opts}
     not_options = {"scans", "out", "config", "overwrite", "dry_run", "quiet", "verbose"}
     assert flags - not_options == set(RunConfig.model_fields)
 
 
 def test_every_key_is_described() -> None:
-    text = inspect.getdoc(RunConfig) or ""
-    assert not [key for key in RunConfig.model_fields if f"\n    {key}: " not in text]
+    assert not [key for key, field in RunConfig.model_fields.items() if not field.description]
 
 
 def test_an_unknown_key_names_the_nearest_one() -> None:
@@ -55,7 +55,7 @@ def test_options_that_change_no_result_are_not_part_of_the_key() -> None:
     assert result_options(make_config({"seed": 1})) != result_options(RunConfig())
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words\n"])
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words\n", "seed: 2024-13-45\n"])
 def test_a_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
@@ -67,3 +67,41 @@ def test_an_empty_yaml_means_defaults(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing\n", encoding="utf-8")
     assert make_config(read_options(path)) == RunConfig()
+
+
+def _refusal(folder: Path, text: str) -> str:
+    path = folder / "options.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        make_config(read_options(path), str(path))
+    return str(caught.value)
+
+
+def test_thousands_of_nested_brackets_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    assert "nested too deeply" in _refusal(tmp_path, "series: " + "[" * 5000 + "]" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "first"),
+    [
+        ("seed: 1\nframe: 2\nseed: 3\n", 3, 1),
+        ("{seed: 1, seed: 3}\n", 1, 1),
+        ("data:\n  - {root: a}\n  - root: b\n    split: all\n    root: c\n", 5, 3),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(tmp_path: Path, text: str, line: int, first: int) -> None:
+    message = _refusal(tmp_path, text)
+    assert f"options.yaml, line {line}: " in message
+    assert f"is given twice, first in line {first}" in message
+
+
+def test_a_key_beside_a_merged_one_is_no_second_one(tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\n<<: *b\n", encoding="utf-8")
+    assert read_options(path)["b"] == {"x": 3, "y": 2}
+
+
+def test_a_wrong_value_is_quoted_in_short_however_large_it_is(tmp_path: Path) -> None:
+    rows = ["a: &a [z, z, z, z, z, z, z, z, z, z]"]
+    rows += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdef", "bcdefg", strict=True)]
+    assert len(_refusal(tmp_path, "\n".join([*rows, "threshold: *g"]))) < 5000

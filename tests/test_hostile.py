@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medzsad.config import make_config
-from medzsad.run.batch import RunOrder, RunSummary, run_cases
+from medzsad.run.batch import RunOrder, run_cases
+from medzsad.run.summary import RunSummary
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti

@@ -52,6 +52,8 @@ def test_every_command_is_one_that_the_program_knows(
         done = CliRunner().invoke(main, [*words, "--help"])
     else:
         places = {"SCANS": str(ROOT / "examples" / "scans"), "OUT": str(tmp_path / "out")}
+        if words[0] == "report":  # of a run that was before
+            assert CliRunner().invoke(main, ["run", places["SCANS"], "-o", places["OUT"], "-q"]).exit_code == 0
         done = CliRunner().invoke(main, [places.get(word, word) for word in words])
     assert done.exit_code == 0, done.output
 

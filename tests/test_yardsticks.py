@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import medzsad
-from medzsad.evaluation import binned
-from medzsad.evaluation.bootstrap import resample_weights
+from medzsad.metrics import resampled
+from medzsad.metrics.metric import resample_weights
 from tests.detectors import BrightnessDetector
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,8 +68,8 @@ def test_a_resample_is_what_drawing_the_units_themselves_gives() -> None:
     drawn = [n for n, count in enumerate(times) for _ in range(count)]
     expected = exact([scores[n] for n in drawn], [truths[n] for n in drawn])
     positives, negatives = times @ counted.positives, times @ counted.negatives
-    assert binned.auroc(positives, negatives) == pytest.approx(expected[0], abs=1e-3)
-    assert binned.average_precision(positives, negatives) == pytest.approx(expected[1], abs=2e-3)
+    assert resampled.auroc(positives, negatives) == pytest.approx(expected[0], abs=1e-3)
+    assert resampled.average_precision(positives, negatives) == pytest.approx(expected[1], abs=2e-3)
 
 
 def test_the_interval_of_a_share_is_that_of_the_binomial() -> None:

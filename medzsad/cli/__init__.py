@@ -7,8 +7,9 @@ import click
 
 from medzsad.cli.environment import info
 from medzsad.cli.evaluate import evaluate
+from medzsad.cli.inspect import inspect
 from medzsad.cli.report import report
-from medzsad.cli.run import inspect, run
+from medzsad.cli.run import run
 from medzsad.cli.train import train
 from medzsad.cli.weights import weights
 from medzsad.version import __version__

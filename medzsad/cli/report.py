@@ -17,7 +17,7 @@ def report(out: Path, quiet: bool) -> None:
     Runs over parts of the scans that write into one folder are joined so. Damaged and unfinished cases are named.
     """
     with reported_errors(quiet, verbose=False):
-        from medzsad.run.batch import report_folder
+        from medzsad.run.summary import report_folder
 
         summary = report_folder(out)
         if not quiet:

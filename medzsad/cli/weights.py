@@ -1,5 +1,6 @@
 """`medzsad weights`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -17,9 +18,13 @@ def weights() -> None:
 def weights_list(as_json: bool) -> None:
     """List the weights that medzsad knows by name, and whether they are installed."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.inspection import weights_json, weights_text
+        from medzsad.weights.manifest import list_releases
 
-        click.echo(weights_json() if as_json else weights_text())
+        known = list_releases()
+        if as_json:
+            click.echo(json.dumps([entry.record() for entry in known], indent=2))
+        for entry in () if as_json else known:
+            click.echo(f"{entry.name}  [{entry.status}]\n    {entry.description}\n    License: {entry.license}")
 
 
 @weights.command("fetch")

@@ -65,7 +65,7 @@ class Benchmark(_Part):
         kind: Single pictures, volumes with masks, or made on the spot.
         source: Who hands it out.
         address: Where; None if there is none.
-        licence: As stated by the source, or where to look.
+        license: As stated by the source, or where to look.
         layout: The accepted layouts in words.
         counts: Known numbers of images.
         pixel_masks: Whether abnormal images have masks.
@@ -87,7 +87,7 @@ class Benchmark(_Part):
     kind: Literal["pictures", "volumes", "generated"] = "pictures"
     source: str
     address: str | None = None
-    licence: str
+    license: str
     layout: str
     counts: Counts
     pixel_masks: bool
@@ -140,14 +140,14 @@ def names_of_others(benchmark: Benchmark) -> frozenset[str]:
 
 
 def list_benchmarks_text() -> str:
-    """What `medzsad evaluate --benchmark list` prints: per set its title, source, licence, layout and counts."""
+    """What `medzsad evaluate --benchmark list` prints: per set its title, source, license, layout and counts."""
     return "\n".join(_described(benchmark) for benchmark in all_benchmarks())
 
 
 def _described(benchmark: Benchmark) -> str:
     rows = [
         ("get it", benchmark.source + (f", {benchmark.address}" if benchmark.address else "")),
-        ("licence", benchmark.licence),
+        ("license", benchmark.license),
         ("layout", benchmark.layout),
         ("counts", counts_text(benchmark.counts)),
         ("masks", "yes" if benchmark.pixel_masks else "no, image metrics only"),

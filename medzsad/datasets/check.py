@@ -20,7 +20,7 @@ _EXAMPLES = 10
 # About all records of a class or of the data; found anew once records are left out.
 _OF_CLASSES = ("no_defects", "no_sound", "too_few", "no_defects_at_all", "no_pixel_labels")
 _STANDING = ("empty_class", *_OF_CLASSES)
-# Published sets have such records, and every published figure counts them.
+# Published sets have such records, and every published value counts them.
 _WARNINGS_IN_EVALUATION = ("empty_mask", "duplicate_images")
 
 
@@ -101,10 +101,12 @@ def _check_record(root: Path, record: Record) -> _Finding:
         sizes = f"{mask.shape[1]}x{mask.shape[0]}, the image {size[0]}x{size[1]}"
         problems.append(error("mask_size", f"The mask {name} has {sizes} pixels. Replace one of them."))
     if record.label == 1 and not mask.any():
-        message = f"The image is labelled a defect but its mask {name} is empty. Mend the mask or the label."
+        message = f"The image is labeled abnormal but its mask {name} is empty. Correct the mask or the label."
         problems.append(error("empty_mask", message))
     if record.label == 0 and mask.any():
-        message = f"The image is labelled sound but its mask {name} marks {int(mask.sum())} pixels. Mend one of them."
+        message = (
+            f"The image is labeled normal but its mask {name} marks {int(mask.sum())} pixels. Correct one of them."
+        )
         problems.append(error("mask_on_sound", message))
     return _Finding(digest, problems)
 
@@ -125,7 +127,7 @@ def _duplicates(data: DataSet, digests: Sequence[bytes | None]) -> list[Problem]
         for record in records:
             other = next(o for o in records if o.label != record.label)
             message = (
-                f"The same image is labelled {record.label} here and {other.label} as "
+                f"The same image is labeled {record.label} here and {other.label} as "
                 f"{relative_name(data.root, other.image)}. Keep the right one."
             )
             problems.append(Problem("duplicate_images", "error", relative_name(data.root, record.image), message))
@@ -173,10 +175,10 @@ def _training_problems(labels: Mapping[str, Counter[int]]) -> list[Problem]:
     for name, counts in labels.items():
         if not counts[1]:
             problems.append(
-                Problem("no_defects", "warning", name, "One class only: no defects. Add some, or leave the class out.")
+                Problem("no_defects", "warning", name, "One label only: no defects. Add some, or leave the class out.")
             )
         if not counts[0]:
-            message = "One class only: no sound images. Image scores of the class cannot be validated."
+            message = "One label only: no normal images. Image scores of the class cannot be validated."
             problems.append(Problem("no_sound", "warning", name, message))
         few = [
             f"{counts[label]} {word}"

@@ -186,4 +186,4 @@ def _hint(found: Counter[int], benchmark: Benchmark) -> str:
         same = (other.counts.normal, other.counts.abnormal) == (found[0], found[1])
         if same and other.name != benchmark.name and set(other.folders) & set(benchmark.folders):
             return f"That is what {other.name} has ({other.title}): name that benchmark, or fetch the whole set."
-    return "Figures on other images than the published ones are not comparable; fetch what is missing or say so."
+    return "Metrics of other images cannot be compared with published ones. Add the missing images, or say so."

@@ -1,4 +1,4 @@
-"""Records of labeled images, what is wrong with them, and the hold-out."""
+"""Records of labeled images and volumes, what is wrong with them, and the hold-out."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -147,7 +147,16 @@ def _chosen_units(members: Sequence[Record], share: float, seed: int) -> set[tup
 
 
 def data_sha256(root: Path, records: Iterable[Record]) -> str:
-    """The sha256 over relative path and bytes of all images and masks, whatever the order and the place of the root.
+    """`files_sha256` of all images and masks.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    return files_sha256(root, (path for record in records for path in (record.image, record.mask) if path is not None))
+
+
+def files_sha256(root: Path, paths: Iterable[Path]) -> str:
+    """The sha256 over relative path and bytes of files, whatever their order and the place of the root.
 
     Of files outside the root only the name counts, not the folder.
 
@@ -156,7 +165,7 @@ def data_sha256(root: Path, records: Iterable[Record]) -> str:
     """
     root = root if root.is_dir() else root.parent
     roots = (root.absolute(), root.resolve())  # the same folder may be written in two ways
-    files = {path.absolute() for record in records for path in (record.image, record.mask) if path is not None}
+    files = {path.absolute() for path in paths}
     lines = []
     for path in files:
         name = next((path.relative_to(r).as_posix() for r in roots if path.is_relative_to(r)), path.name)
@@ -169,3 +178,38 @@ def data_sha256(root: Path, records: Iterable[Record]) -> str:
     for name, digest in sorted(lines):
         total.update(f"{name}\0{digest}\n".encode())
     return total.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """One volume and its labels, both NIfTI in the same grid.
+
+    Attributes:
+        image: File of the volume.
+        label: File of the labels; None if there is none: nothing is known of lesions then.
+        case: Name of the volume, unlike that of every other one of the set.
+        subject: The patient; the case where nothing tells that several are of one patient.
+        frame: Index along the fourth axis of the image; None if it has three axes.
+        lesion_values: Labels that are lesions; None for all above 0. A label file without any is a normal volume.
+    """
+
+    image: Path
+    label: Path | None
+    case: str
+    subject: str
+    frame: int | None = None
+    lesion_values: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSet:
+    """Volumes found under a folder in one layout, and all problems known so far."""
+
+    root: Path
+    layout: str
+    records: tuple[VolumeRecord, ...]
+    problems: tuple[Problem, ...]
+
+
+FoundVolumes = tuple[list[VolumeRecord], list[Problem]]
+"""Records and problems; the records' frames are not yet known."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medzsad.datasets.nifti_files import folders_down_to, nifti_in, nifti_stem
-from medzsad.datasets.records import Problem, is_there, relative_name
-from medzsad.datasets.volume_records import FoundVolumes, VolumeRecord
+from medzsad.datasets.records import FoundVolumes, Problem, VolumeRecord, is_there, relative_name
 from medzsad.errors import ConfigError
 
 _LEVELS = 3

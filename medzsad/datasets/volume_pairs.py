@@ -9,8 +9,7 @@ from pathlib import Path
 from medzsad.datasets.benchmarks import plain_name
 from medzsad.datasets.folders import subfolders
 from medzsad.datasets.nifti_files import is_named_label, label_base, nifti_in, nifti_stem
-from medzsad.datasets.records import Problem, relative_name
-from medzsad.datasets.volume_records import FoundVolumes, VolumeRecord
+from medzsad.datasets.records import FoundVolumes, Problem, VolumeRecord, relative_name
 
 _IMAGES = frozenset(("images", "image", "imgs", "img", "scans", "volumes"))
 _LABELS = frozenset(

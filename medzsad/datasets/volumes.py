@@ -11,10 +11,9 @@ import numpy as np
 
 from medzsad.datasets.benchmarks import Benchmark, find_benchmark
 from medzsad.datasets.folders import subfolders
-from medzsad.datasets.records import Problem, relative_name
+from medzsad.datasets.records import FoundVolumes, Problem, VolumeRecord, VolumeSet, relative_name
 from medzsad.datasets.volume_layouts import read_brats, read_lits, read_msd
 from medzsad.datasets.volume_pairs import read_volume_pairs
-from medzsad.datasets.volume_records import FoundVolumes, VolumeRecord, VolumeSet
 from medzsad.errors import ConfigError, RefusedError
 from medzsad.scan.guard import refusing
 

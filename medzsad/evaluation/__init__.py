@@ -1,1 +1,1 @@
-"""Benchmark figures: what a detector scored, measured exactly and set beside what others published."""
+"""Benchmark metrics: what a detector scored, measured exactly and set beside what others published."""

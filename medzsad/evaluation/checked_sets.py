@@ -8,12 +8,12 @@ from typing import Literal
 from medzsad.datasets.benchmarks import Benchmark, find_benchmark
 from medzsad.datasets.check import check_data, without_bad
 from medzsad.datasets.read_benchmark import read_benchmark
-from medzsad.datasets.records import DataSet, Problem
+from medzsad.datasets.records import DataSet, Problem, data_sha256, files_sha256
 from medzsad.datasets.volumes import VolumeSet, read_volumes, volumes_without_bad
 from medzsad.errors import ConfigError
 from medzsad.evaluation.config import BenchmarkOptions
-from medzsad.evaluation.observer import EvaluationObserver
 from medzsad.evaluation.synthetic import write_synthetic
+from medzsad.progress import Observer
 
 _LISTED = 20
 
@@ -54,6 +54,18 @@ class CheckedSet:
             return self.options.class_name
         return self.benchmark.class_name if self.pictures is None else ""
 
+    def sha256(self) -> str:
+        """The sha256 over names and bytes of all images and labels.
+
+        Raises:
+            ConfigError: A file cannot be read.
+        """
+        if self.pictures is not None:
+            return data_sha256(self.pictures.root, self.pictures.records)
+        assert self.volumes is not None
+        pairs = ((record.image, record.label) for record in self.volumes.records)
+        return files_sha256(self.volumes.root, (path for pair in pairs for path in pair if path is not None))
+
     @property
     def modality(self) -> str | None:
         """Of volumes; None as the files say."""
@@ -61,7 +73,7 @@ class CheckedSet:
 
 
 def checked_sets(
-    options: Sequence[BenchmarkOptions], out: Path, skip_bad: bool, observer: EvaluationObserver
+    options: Sequence[BenchmarkOptions], out: Path, skip_bad: bool, observer: Observer
 ) -> list[CheckedSet]:
     """All benchmarks' data, or one error that lists everything wrong with them.
 
@@ -69,7 +81,7 @@ def checked_sets(
         options: What is evaluated.
         out: Where generated sets are written.
         skip_bad: Leave bad records out.
-        observer: Is told what was found.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: Data are missing or of another layout, or a record is bad and `skip_bad` is not given.

@@ -5,26 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medzsad.datasets.records import Problem, relative_name
+from medzsad.drawing.examples import example_sheet
+from medzsad.drawing.plots import benchmark_plots
+from medzsad.environment import package_versions
 from medzsad.errors import ConfigError
 from medzsad.evaluation.checked_sets import CheckedSet, checked_sets
 from medzsad.evaluation.config import EvaluateConfig
-from medzsad.evaluation.examples import write_examples
-from medzsad.evaluation.kept import KeptScores
-from medzsad.evaluation.measured import Measured, MeasureOrder
-from medzsad.evaluation.observer import EvaluationObserver, SilentEvaluation
-from medzsad.evaluation.picture_set import measure_pictures
-from medzsad.evaluation.plots import write_plots
+from medzsad.evaluation.measurement import Measured, MeasureOrder
+from medzsad.evaluation.pictures import measure_pictures
 from medzsad.evaluation.protocol import Protocol, find_protocol
-from medzsad.evaluation.published_rows import published_rows
 from medzsad.evaluation.report import write_evaluation_report
-from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, figure_records
-from medzsad.evaluation.score_pictures import score_pictures
-from medzsad.evaluation.scorer import Scorer
-from medzsad.evaluation.volume_set import measure_volumes
-from medzsad.evaluation.volumes import SetScores, score_volumes
+from medzsad.evaluation.results import BenchmarkRecord, EvaluationRecord, ProblemRecord, metric_records
+from medzsad.evaluation.score_cache import KeptScores
+from medzsad.evaluation.scorer import BenchmarkScorer, score_pictures
+from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
+from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
+from medzsad.files import write_bytes_atomic
 from medzsad.methods.detector import Detector
 from medzsad.output.lock import only_run
 from medzsad.output.schema import ModelRecord, plain_value
+from medzsad.progress import Observer, Silent
 from medzsad.run.pipeline import load_detector
 from medzsad.version import __version__
 from medzsad.volume.threshold import resolve_threshold
@@ -50,23 +50,23 @@ class ScoredSet:
         return ModelRecord.model_validate(self.kept.key["model"])
 
 
-def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | None = None) -> EvaluationRecord:
-    """The figures of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
+def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None) -> EvaluationRecord:
+    """The metrics of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
 
     Interrupted, the same call goes on where it was.
 
     Args:
         config: What is evaluated, with what.
         out: Folder for the results.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: The data are missing or bad, or the folder holds scores of another model.
         WeightsError: The weights are missing or damaged.
-        ScoringError: The model gave a score that is no number.
+        ScoringError: The model returned a score that is not finite.
         OutputError: The folder cannot be written.
     """
-    observer = observer or SilentEvaluation()
+    observer = observer or Silent()
     with only_run(out):
         sets = scored_sets(config, out, observer)
         protocol = find_protocol(config.protocol)
@@ -89,18 +89,19 @@ def evaluate(config: EvaluateConfig, out: Path, observer: EvaluationObserver | N
             seed=config.seed,
             options=plain_value(config.model_dump(mode="json")),
             benchmarks=tuple(benchmarks),
+            versions=package_versions(),
         )
         write_evaluation_report(out, record, pictures)
     return record
 
 
-def scored_sets(config: EvaluateConfig, out: Path, observer: EvaluationObserver) -> list[ScoredSet]:
+def scored_sets(config: EvaluateConfig, out: Path, observer: Observer) -> list[ScoredSet]:
     """All benchmarks with kept scores, those of `scores_from` or new ones.
 
     Args:
         config: What is evaluated, with what.
         out: Folder for the results.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
         ConfigError: As `evaluate`.
@@ -140,9 +141,9 @@ def _scored(
     config: EvaluateConfig,
     out: Path,
     protocol: Protocol,
-    observer: EvaluationObserver,
+    observer: Observer,
 ) -> ScoredSet:
-    scorer = Scorer(detector, data.word, config.seed, config.precision, config.batch_size)
+    scorer = BenchmarkScorer(detector, data.word, config.seed, config.precision, config.batch_size)
     name = data.options.called
     observer.note(f"{name}: scoring with {detector.card.name}")
     kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
@@ -160,13 +161,13 @@ def _scored(
     return ScoredSet(data, kept, tuple(problems))
 
 
-def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver) -> Measured:
-    """The figures of a benchmark from its kept scores.
+def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measured:
+    """The metrics of a benchmark from its kept scores.
 
     Args:
         one: The benchmark.
         config: Protocol, threshold and seed.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     data = one.data
     order = MeasureOrder(
@@ -184,7 +185,7 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: EvaluationObserver
     records = tuple(r for r in data.volumes.records if relative_name(root, r.image) not in refused)
     if not records:
         raise ConfigError(f"{data.options.called}: no volume was scored.")
-    return measure_volumes(data.word, SetScores(root, records, one.kept), order, observer)
+    return measure_volumes(data.word, ScoredVolumes(root, records, one.kept), order, observer)
 
 
 def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float | None, str]:
@@ -201,7 +202,7 @@ def known_threshold(config: EvaluateConfig, model: ModelRecord) -> tuple[float |
 
 def _benchmark_record(one: ScoredSet, measured: Measured, protocol: Protocol) -> BenchmarkRecord:
     data = one.data
-    mean = figure_records(measured.mean)
+    mean = metric_records(measured.mean)
     problems: Sequence[Problem] = (*data.problems, *one.refused)
     return BenchmarkRecord(
         name=data.options.called,
@@ -213,7 +214,18 @@ def _benchmark_record(one: ScoredSet, measured: Measured, protocol: Protocol) ->
             ProblemRecord(kind=p.kind, severity=p.severity, subject=p.subject, message=p.message) for p in problems
         ),
         left_out=data.left_out + len(one.refused),
-        published=published_rows(data.benchmark.name, mean, protocol.name),
+        published=published_rows(data.benchmark.name, mean, _evaluated_model(one, protocol)),
+        data_sha256=data.sha256(),
+    )
+
+
+def _evaluated_model(one: ScoredSet, protocol: Protocol) -> EvaluatedModel:
+    return EvaluatedModel(
+        method=one.model.method,
+        tower=one.model.clip_name,
+        trained_on=str(one.kept.key.get("trained_on", "")),
+        # Volumes are scored as `run` does, whatever the protocol of pictures.
+        protocol=protocol.name if one.data.kind == "pictures" else "plain",
     )
 
 
@@ -222,10 +234,10 @@ def _write_pictures(out: Path, data: CheckedSet, measured: Measured) -> dict[str
     folder.mkdir(exist_ok=True)  # with scores of an earlier evaluation nothing has been written there yet
     found = {"Curves and scores": folder / "curves.png"}
     unit = "image" if data.kind == "pictures" else "volume"
-    write_plots(found["Curves and scores"], measured.drawing(data.benchmark.title, unit))
+    write_bytes_atomic(found["Curves and scores"], benchmark_plots(measured.drawing(data.benchmark.title, unit)))
     for number, part in enumerate(measured.classes):
         if part.examples:
             words = f"Examples of {part.record.name}" if len(measured.classes) > 1 else "Examples"
             found[words] = folder / f"examples_{number}.png"
-            write_examples(found[words], part.examples)
+            write_bytes_atomic(found[words], example_sheet(part.examples))
     return found

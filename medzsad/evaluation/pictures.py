@@ -1,6 +1,6 @@
-"""Figures of one class of pictures from kept scores."""
+"""A benchmark of pictures: metrics, curves and examples of each class from kept scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
-from medzsad.datasets.records import Record, relative_name
+from medzsad.datasets.records import DataSet, Record, relative_name
+from medzsad.drawing.examples import Example, choose_examples
 from medzsad.errors import ConfigError
-from medzsad.evaluation.counts import array_tallies
-from medzsad.evaluation.figures import PIXEL_FIGURES, Figure
-from medzsad.evaluation.images import grouped, image_figures
-from medzsad.evaluation.kept import KeptScores
-from medzsad.evaluation.observer import EvaluationObserver
-from medzsad.evaluation.pixels import PixelScores, bin_edges
+from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
 from medzsad.evaluation.protocol import Protocol, RawScore, compared_map, compared_mask, image_scores
-from medzsad.evaluation.ranking import ranking
+from medzsad.evaluation.results import ClassRecord, metric_records
+from medzsad.evaluation.score_cache import KeptScores
+from medzsad.metrics.images import grouped, image_metrics
+from medzsad.metrics.metric import PIXEL_METRICS, Metric
+from medzsad.metrics.pixels import PixelScores, bin_edges
+from medzsad.metrics.ranking import array_ranking, curve_points
+from medzsad.progress import Observer
 
 _THREADS = 2
 _AT_ONCE = 16  # maps in memory
@@ -29,14 +31,14 @@ Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
+class ScoredPictures:
     """One class of a set of pictures with its kept scores.
 
     Attributes:
         root: Of the data.
         records: Of the class.
         kept: Their scores.
-        protocol: How figures are taken.
+        protocol: How metrics are taken.
         classification: Whether Bayes-PFL's rule takes the probability alone for this set.
     """
 
@@ -93,7 +95,7 @@ class ClassScores:
         return scores, compared_mask(self.protocol, mask, len(score_map))
 
 
-def class_image_figures(scores: ClassScores, seed: int) -> dict[str, Figure]:
+def class_image_metrics(scores: ScoredPictures, seed: int) -> dict[str, Metric]:
     """Image AUROC, AP and F1-max of a class.
 
     Args:
@@ -101,7 +103,7 @@ def class_image_figures(scores: ClassScores, seed: int) -> dict[str, Figure]:
         seed: Of the resamples.
     """
     labels = [record.label for record in scores.records]
-    return image_figures(scores.image_scores(), labels, [record.subject for record in scores.records], seed)
+    return image_metrics(scores.image_scores(), labels, [record.subject for record in scores.records], seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,33 +111,32 @@ class ClassPixels:
     """What the pixels of a class gave.
 
     Attributes:
-        figures: All `PIXEL_FIGURES`.
+        metrics: All `PIXEL_METRICS`.
         scores: For curves; None if there are no pixel labels.
         judged: Abnormal records with a mask by how well their lesion is told apart (AUROC of the image's pixels).
     """
 
-    figures: dict[str, Figure]
+    metrics: dict[str, Metric]
     scores: PixelScores | None
     judged: dict[Record, float]
 
 
-def class_pixel_figures(
-    scores: ClassScores, threshold: float | None, seed: int, observer: EvaluationObserver
-) -> ClassPixels:
-    """Pixel figures of a class, one map in memory after the other.
+def class_pixel_metrics(scores: ScoredPictures, threshold: float | None, seed: int, observer: Observer) -> ClassPixels:
+    """Pixel metrics of a class, one map in memory after the other.
 
     Args:
         scores: Of the class.
         threshold: For Dice; None where none is known.
         seed: Of the resamples.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     records = scores.with_pixels()
     if not records:
         reason = "the class has no pixel labels"
-        return ClassPixels({name: Figure(None, reason=reason) for name in PIXEL_FIGURES}, None, {})
+        return ClassPixels({name: Metric(None, reason=reason) for name in PIXEL_METRICS}, None, {})
     units = grouped([record.subject for record in records])
     judged: dict[Record, float] = {}
+    observer.started("measuring", len(records), "images")
     with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
         sample = list(pool.map(scores.pixels, _spread(records)))
         pixels = PixelScores(bin_edges([one[0] for one in sample], [one[1] for one in sample]), threshold)
@@ -144,11 +145,11 @@ def class_pixel_figures(
             pixels.add(score_map, mask, units[place])
             if mask.any() and not mask.all():
                 judged[records[place]] = _told_apart(score_map, mask)
-            observer.step("measuring", place + 1, len(records))
-    return ClassPixels(pixels.figures(seed), pixels, judged)
+            observer.step("measuring", place + 1)
+    return ClassPixels(pixels.metrics(seed), pixels, judged)
 
 
-def _in_turn(scores: ClassScores, records: Sequence[Record], pool: ThreadPoolExecutor) -> Iterator[Pixels]:
+def _in_turn(scores: ScoredPictures, records: Sequence[Record], pool: ThreadPoolExecutor) -> Iterator[Pixels]:
     for start in range(0, len(records), _AT_ONCE):
         yield from pool.map(scores.pixels, records[start : start + _AT_ONCE])
 
@@ -166,5 +167,84 @@ def _spread(records: Sequence[Record]) -> list[Record]:
 def _told_apart(scores: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     inside, outside = (np.flatnonzero(part.ravel()) for part in (mask, ~mask))
     places = np.concatenate([part[:: max(1, len(part) // _JUDGED_PIXELS)] for part in (inside, outside)])
-    truth = mask.ravel()[places]
-    return ranking(array_tallies(scores.ravel()[places], truth), float(truth.sum())).auroc
+    return array_ranking(scores.ravel()[places], mask.ravel()[places]).auroc
+
+
+def measure_pictures(data: DataSet, kept: KeptScores, order: MeasureOrder, observer: Observer) -> Measured:
+    """All metrics of a set of pictures from its kept scores.
+
+    Args:
+        data: Checked, without bad records.
+        kept: Scores of all of its records.
+        order: How it is measured.
+        observer: Receives the progress events.
+
+    Raises:
+        ConfigError: A score is missing or a file can no longer be read.
+    """
+    classes = []
+    for name in sorted({record.class_name for record in data.records}):
+        records = tuple(record for record in data.records if record.class_name == name)
+        scores = ScoredPictures(data.root, records, kept, order.protocol, order.classification)
+        classes.append(_measure_class(name, scores, order, observer))
+    units = [f"{r.class_name}/{relative_name(data.root, r.image)} {r.label}" for r in data.records]
+    return assemble(classes, units)
+
+
+def _measure_class(name: str, scores: ScoredPictures, order: MeasureOrder, observer: Observer) -> MeasuredClass:
+    records = scores.records
+    pixels = class_pixel_metrics(scores, order.threshold, order.seed, observer)
+    metrics = class_image_metrics(scores, order.seed) | pixels.metrics
+    abnormal = [record for record in records if record.label]
+    known = [record for record in abnormal if record.mask is not None]
+    values = scores.image_scores()
+    counts = pixels.scores
+    return MeasuredClass(
+        record=ClassRecord(
+            name=name,
+            images=len(records),
+            abnormal=len(abnormal),
+            masks=len(known),
+            subjects=len({record.subject or str(place) for place, record in enumerate(records)}),
+            metrics=metric_records(metrics),
+        ),
+        metrics=metrics,
+        scores=tuple(values),
+        labels=tuple(record.label for record in records),
+        pixel=None
+        if counts is None or not counts.positives or not counts.negatives
+        else curve_points(counts.tallies(), counts.positives, counts.negatives),
+        examples=_examples(scores, order, values, pixels.judged),
+    )
+
+
+def _examples(
+    scores: ScoredPictures, order: MeasureOrder, values: Sequence[float], judged: Mapping[Record, float]
+) -> dict[str, list[Example]]:
+    """Cases by how well lesions are told apart; without masks, by the image score."""
+    groups: dict[str, list[Example]] = {}
+    if judged:
+        records = list(judged)
+        for group, places in choose_examples([judged[record] for record in records]).items():
+            told = "lesion told apart from the rest of its image, AUROC"
+            groups[group] = [_example(scores, order, records[p], f"{told} {judged[records[p]]:.3f}") for p in places]
+        return groups
+    for label, kind in ((1, "abnormal"), (0, "normal")):
+        pairs = zip(scores.records, values, strict=True)
+        members = [(record, value) for record, value in pairs if record.label == label]
+        # The best abnormal images score high, the best normal ones low.
+        goodness = [value if label else -value for _, value in members]
+        for group, places in choose_examples(goodness, count=2).items() if members else ():
+            groups[f"{kind}, {group}"] = [
+                _example(scores, order, members[p][0], f"image score {members[p][1]:.3f}") for p in places
+            ]
+    return groups
+
+
+def _example(scores: ScoredPictures, order: MeasureOrder, record: Record, words: str) -> Example:
+    image = np.asarray(decode_image(record.image))
+    stored = scores.kept.read_map(scores.name(record))
+    # Shown on the image's own grid whatever the protocol compares.
+    shown = compared_map(order.protocol.on_own_grid(), stored, (image.shape[0], image.shape[1]))
+    mask = decode_mask(record.mask) if record.label and record.mask is not None else None
+    return Example(f"{scores.name(record)}: {words}", image, shown, mask, order.threshold)

@@ -1,4 +1,4 @@
-"""How papers turn scores into figures: what is resized, smoothed and combined before anything is measured."""
+"""How papers turn scores into metrics: what is resized, smoothed and combined before anything is measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -25,7 +24,7 @@ ImageRule = Literal["probability", "fused", "with_maximum"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One way to take figures.
+    """One way to take metrics.
 
     Attributes:
         name: As on the command line.
@@ -165,10 +164,8 @@ def compared_map(protocol: Protocol, score_map: NDArray[np.float32], shape: tupl
     if not protocol.on_image_grid:
         return np.asarray(smoothed, np.float32)
     square = SquarePlane(len(score_map), protocol.resize, (1.0, 1.0))
-    trace = square(torch.zeros(1, *shape))
-    plane = MetaTensor(torch.from_numpy(np.ascontiguousarray(smoothed)[None]))
-    plane.copy_meta_from(trace)
-    return np.asarray(square.inverse(plane)[0].numpy(), np.float32)
+    plane = torch.from_numpy(np.ascontiguousarray(smoothed)[None])
+    return np.asarray(square.inverse(plane, shape)[0].numpy(), np.float32)
 
 
 def compared_mask(protocol: Protocol, mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""The published figures that ours are set beside: assets/published.yaml."""
+"""The published values that ours are set beside: assets/published.yaml."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,30 +11,32 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medzsad.errors import ConfigError
 
-Metric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
+PublishedMetric = Literal["image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro"]
 PerCent = Annotated[float, Field(gt=0, le=100)]
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedFigure:
-    """One figure of one method on one benchmark, as one source gives it.
+class PublishedValue:
+    """The value of one metric of one method on one benchmark, as one source gives it.
 
     Attributes:
         benchmark: Name as in the catalog of benchmarks; sets that are not in it, such as mvtec, have names too.
-        metric: One of Metric.
+        metric: One of PublishedMetric.
         method: Name of the method.
         value: In per cent.
         source: Where it stands, spelled out.
         note: What to know before comparing; "" for nothing.
+        trained_on: Data that its model learned from; "" where the source does not say.
         table: Section of METHODS that it comes from.
     """
 
     benchmark: str
-    metric: Metric
+    metric: PublishedMetric
     method: str
     value: float
     source: str
     note: str
+    trained_on: str
     table: str
 
 
@@ -45,8 +47,9 @@ class _Part(BaseModel):
 class _Table(_Part):
     table: str
     source: str
-    metrics: tuple[Metric, ...]
+    metrics: tuple[PublishedMetric, ...]
     note: str = ""
+    trained_on: str = ""
     values: dict[str, dict[str, tuple[PerCent | None, ...]]]
 
     @model_validator(mode="after")
@@ -60,8 +63,24 @@ class _Table(_Part):
         return self
 
 
+class PublishedModel(_Part):
+    """The model that a method's published values belong to.
+
+    Attributes:
+        method: Its name here.
+        tower: Name of its CLIP tower.
+        protocol: By which its authors measure.
+    """
+
+    method: str
+    tower: str
+    protocol: str
+
+
 class _Published(_Part):
     sources: dict[str, str]
+    models: dict[str, PublishedModel]
+    training_sets: dict[str, tuple[str, ...]]
     tables: tuple[_Table, ...]
 
     @model_validator(mode="after")
@@ -71,10 +90,10 @@ class _Published(_Part):
         return self
 
 
-def published_figures(
+def published_values(
     benchmark: str, metric: str | None = None, method: str | None = None
-) -> tuple[PublishedFigure, ...]:
-    """The figures on a benchmark, in the order of METHODS; several where sources disagree, none where none were found.
+) -> tuple[PublishedValue, ...]:
+    """The values on a benchmark, in the order of METHODS; several where sources disagree, none where none were found.
 
     Args:
         benchmark: Its name.
@@ -84,28 +103,54 @@ def published_figures(
     Raises:
         ConfigError: There is no such metric.
     """
-    if metric is not None and metric not in get_args(Metric):
-        raise ConfigError(f"No figures of a metric {metric!r} are published. Known are {', '.join(get_args(Metric))}.")
+    if metric is not None and metric not in get_args(PublishedMetric):
+        raise ConfigError(f"Unknown metric {metric!r}. Known are {', '.join(get_args(PublishedMetric))}.")
     return tuple(
-        figure
-        for figure in all_published_figures()
-        if figure.benchmark == benchmark
-        and metric in (None, figure.metric)
-        and (method is None or figure.method.lower() == method.lower())
+        one
+        for one in all_published_values()
+        if one.benchmark == benchmark
+        and metric in (None, one.metric)
+        and (method is None or one.method.lower() == method.lower())
     )
 
 
 @cache
-def all_published_figures() -> tuple[PublishedFigure, ...]:
-    """Every published figure that is known, in the order of METHODS."""
+def all_published_values() -> tuple[PublishedValue, ...]:
+    """Every published value that is known, in the order of METHODS."""
+    published = _read()
+    return tuple(value for table in published.tables for value in _values(table, published.sources[table.source]))
+
+
+def published_models() -> dict[str, PublishedModel]:
+    """By the name of a published method what a model must be to be held against its values."""
+    return dict(_read().models)
+
+
+def training_set(trained_on: str) -> str:
+    """Name of the set that weights learned from, as their description states or as its list of classes tells.
+
+    Args:
+        trained_on: Of the description of the weights; what stands behind the first full stop does not count.
+    """
+    told = trained_on.split(".")[0].strip()
+    classes = sorted(name.strip() for name in told.split(","))
+    for name, known in _read().training_sets.items():
+        if told.lower() == name.lower() or classes == sorted(known):
+            return name
+    return told
+
+
+@cache
+def _read() -> _Published:
     text = files("medzsad").joinpath("assets/published.yaml").read_text(encoding="utf-8")
-    published = _Published.model_validate(yaml.safe_load(text))
-    return tuple(figure for table in published.tables for figure in _figures(table, published.sources[table.source]))
+    return _Published.model_validate(yaml.safe_load(text))
 
 
-def _figures(table: _Table, source: str) -> Iterator[PublishedFigure]:
+def _values(table: _Table, source: str) -> Iterator[PublishedValue]:
     for method, sets in table.values.items():
         for benchmark, values in sets.items():
             for metric, value in zip(table.metrics, values, strict=True):
                 if value is not None:
-                    yield PublishedFigure(benchmark, metric, method, value, source, table.note, table.table)
+                    yield PublishedValue(
+                        benchmark, metric, method, value, source, table.note, table.trained_on, table.table
+                    )

@@ -15,11 +15,12 @@ from medzsad.evaluation.tables import (
     comparison_csv,
     counts_text,
     difference_rows,
-    figure_name,
-    figure_text,
     groups,
+    metric_name,
+    metric_text,
     published_rows,
     results_csv,
+    setting_rows,
 )
 from medzsad.files import write_text_atomic
 from medzsad.output.report import MOST_EMBEDDED_CASES, embedded_picture, page
@@ -91,7 +92,9 @@ def write_comparison_report(out: Path, comparison: ModelComparison) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}. Choose another output folder.") from error
-    html = page("comparison.html.j2", comparison=comparison, rows=difference_rows(comparison))
+    html = page(
+        "comparison.html.j2", comparison=comparison, rows=difference_rows(comparison), settings=setting_rows(comparison)
+    )
     write_text_atomic(out / "comparison.json", json_text(comparison))
     write_text_atomic(out / "comparison.csv", comparison_csv(comparison))
     write_text_atomic(out / "comparison.html", html)
@@ -112,13 +115,13 @@ def evaluation_schema() -> dict[str, Any]:
 
 def _part(record: BenchmarkRecord, pictures: Mapping[str, Path], folder: Path | None) -> _Part:
     tables = groups(record)
-    names = dict.fromkeys(name for _, figures in tables for name in figures)
+    names = dict.fromkeys(name for _, metrics in tables for name in metrics)
     return _Part(
         record=record,
         counts=counts_text(record),
         groups=[group for group, _ in tables],
         rows=[
-            (figure_name(name, record.kind), [figure_text(name, figures[name]) for _, figures in tables])
+            (metric_name(name, record.kind), [metric_text(name, metrics[name]) for _, metrics in tables])
             for name in names
         ],
         published=list(published_rows(record)),

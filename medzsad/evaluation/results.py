@@ -1,14 +1,14 @@
-"""What results.json holds, as pydantic models. Figures are shares in [0, 1]; published ones are in per cent."""
+"""What results.json holds, as pydantic models. Metrics are shares in [0, 1]; published ones are in per cent."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from medzsad.evaluation.figures import Figure
+from medzsad.metrics.metric import Metric
 from medzsad.output.schema import NOTICE, ModelRecord
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["2.0"] = "2.0"
 
 # Ten digits: enough to compare at 1e-6, few enough that the last bits of a sum do not show.
 Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 10) + 0.0)]
@@ -21,8 +21,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FigureRecord(_Record):
-    """A figure with its 95 % bootstrap interval; without a value, `reason` says why."""
+class MetricRecord(_Record):
+    """A metric with its 95 % bootstrap interval; without a value, `reason` says why."""
 
     value: Number | None
     low: Number | None = None
@@ -31,7 +31,7 @@ class FigureRecord(_Record):
 
 
 class ClassRecord(_Record):
-    """The figures of one class.
+    """The metrics of one class.
 
     Attributes:
         name: Of the class.
@@ -39,7 +39,7 @@ class ClassRecord(_Record):
         abnormal: Those with a lesion.
         masks: Abnormal ones with a pixel label.
         subjects: Units of the resamples: patients where known, else images.
-        figures: By name, see `medzsad.evaluation.figures.FIGURES`.
+        metrics: By name, see `medzsad.metrics.metric.METRICS`.
     """
 
     name: Text
@@ -47,7 +47,7 @@ class ClassRecord(_Record):
     abnormal: int
     masks: int
     subjects: int
-    figures: dict[str, FigureRecord]
+    metrics: dict[str, MetricRecord]
 
 
 class ProblemRecord(_Record):
@@ -60,7 +60,7 @@ class ProblemRecord(_Record):
 
 
 class ComparisonRecord(_Record):
-    """A published figure beside ours, in per cent.
+    """A published value beside ours, in per cent.
 
     Attributes:
         metric: Such as "image_auroc".
@@ -68,8 +68,9 @@ class ComparisonRecord(_Record):
         ours: Mean over classes; None where it is not defined.
         published: As printed there.
         difference: Ours minus theirs.
-        source: Where the figure was published.
-        note: What makes it not quite comparable.
+        source: Where the value was published.
+        note: What to know before comparing.
+        not_comparable: Why it is not a value of the evaluated model under the same protocol; empty if it is one.
     """
 
     metric: str
@@ -79,30 +80,33 @@ class ComparisonRecord(_Record):
     difference: Number | None
     source: str
     note: str = ""
+    not_comparable: str = ""
 
 
 class BenchmarkRecord(_Record):
-    """The figures of one benchmark.
+    """The metrics of one benchmark.
 
     Attributes:
         name: As on the command line.
         title: For people.
         kind: What was scored.
         classes: One per class.
-        mean: Mean over the classes that define a figure.
+        mean: Mean over the classes that define a metric.
         problems: Of the data; what is an error was left out on request.
         left_out: Images or volumes that were left out because of an error.
-        published: Figures of others on the same set.
+        published: Values that others published for the same set.
+        data_sha256: Over names and bytes of all images and labels.
     """
 
     name: str
     title: str
     kind: Literal["pictures", "volumes"]
     classes: tuple[ClassRecord, ...]
-    mean: dict[str, FigureRecord]
+    mean: dict[str, MetricRecord]
     problems: tuple[ProblemRecord, ...]
     left_out: int
     published: tuple[ComparisonRecord, ...] = ()
+    data_sha256: str = ""
 
 
 class EvaluationRecord(_Record):
@@ -111,13 +115,14 @@ class EvaluationRecord(_Record):
     Attributes:
         protocol: Name of the protocol of picture sets.
         protocol_text: The protocol in one sentence.
-        threshold: For Dice and the lesion-wise figures; None where none is known.
+        threshold: For Dice and the lesion-wise metrics; None where none is known.
         threshold_provenance: Who chose it.
         seed: Of the prompt samples and of the resamples.
         options: All options as resolved.
+        versions: Of the libraries that measured.
     """
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     notice: str = NOTICE
     medzsad_version: str
     model: ModelRecord
@@ -128,16 +133,33 @@ class EvaluationRecord(_Record):
     seed: int
     options: dict[str, Any]
     benchmarks: tuple[BenchmarkRecord, ...]
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class SettingRecord(_Record):
+    """One thing in which two evaluations differ.
+
+    Attributes:
+        benchmark: Its name in the results; "" for all of them.
+        setting: What it is, such as "weights sha256".
+        a: In the first evaluation; "" where it is not set or not known.
+        b: In the second one.
+    """
+
+    benchmark: Text
+    setting: str
+    a: Text
+    b: Text
 
 
 class DifferenceRecord(_Record):
-    """One figure of two models on the same images.
+    """One metric of two models on the same images.
 
     Attributes:
         benchmark: Its name in the results.
         name: Class, or "mean" over the classes.
         kind: What was scored.
-        figure: Name of the figure.
+        metric: Name of the metric.
         a: Of the first model; None where it is not defined.
         b: Of the second one.
         difference: b - a.
@@ -149,7 +171,7 @@ class DifferenceRecord(_Record):
     benchmark: str
     name: Text
     kind: Literal["pictures", "volumes"]
-    figure: str
+    metric: str
     a: Number | None
     b: Number | None
     difference: Number | None
@@ -167,10 +189,11 @@ class ModelComparison(_Record):
         protocol: Name of the protocol of picture sets.
         protocol_text: The protocol in one sentence.
         seed: Of the resamples.
-        rows: One per benchmark, class and figure.
+        rows: One per benchmark, class and metric.
+        differing: All settings in which the two evaluations differ.
     """
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     notice: str = NOTICE
     medzsad_version: str
     a: ModelRecord
@@ -179,11 +202,12 @@ class ModelComparison(_Record):
     protocol_text: str
     seed: int
     rows: tuple[DifferenceRecord, ...]
+    differing: tuple[SettingRecord, ...] = ()
 
 
-def figure_records(figures: Mapping[str, Figure]) -> dict[str, FigureRecord]:
-    """The figures as they are written."""
+def metric_records(metrics: Mapping[str, Metric]) -> dict[str, MetricRecord]:
+    """The metrics as they are written."""
     return {
-        name: FigureRecord(value=one.value, low=one.low, high=one.high, reason=one.reason)
-        for name, one in figures.items()
+        name: MetricRecord(value=one.value, low=one.low, high=one.high, reason=one.reason)
+        for name, one in metrics.items()
     }

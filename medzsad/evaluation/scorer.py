@@ -1,6 +1,7 @@
-"""A detector with all that its scores of an evaluation depend on."""
+"""A detector with all that its scores of an evaluation depend on, and pictures to kept scores."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzsad.config import Precision, ResizeRule
+from medzsad.datasets.pictures import UNREADABLE, decode_image, strict_pillow
+from medzsad.datasets.records import DataSet, Record, relative_name
+from medzsad.errors import ConfigError
+from medzsad.evaluation.protocol import Protocol, model_input, raw_score
+from medzsad.evaluation.score_cache import KeptScores
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.progress import Observer
 from medzsad.run.case import model_record
 from medzsad.scoring.engine import score_batch
 from medzsad.version import __version__
 
+_THREADS = 2  # that decode pictures
+
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
+class BenchmarkScorer:
     """Scores images of one benchmark.
 
     Attributes:
@@ -39,6 +48,11 @@ class Scorer:
     def side(self) -> int:
         """Of the model's square, in pixels."""
         return self.detector.spec.image_size
+
+    @property
+    def trained_on(self) -> str:
+        """What the weights say of their training data."""
+        return self.detector.card.trained_on
 
     @property
     def device(self) -> torch.device:
@@ -74,6 +88,8 @@ class Scorer:
             "resize": resize,
             "seed": self.seed,
             "precision": self.precision,
+            # Scores of weights that say nothing of their training data keep the key that they always had.
+            **({"trained_on": self.trained_on} if self.trained_on else {}),
         }
 
 
@@ -81,3 +97,54 @@ def _runs(words: Sequence[str]) -> list[tuple[str, int, int]]:
     """Stretches of equal words: (word, start, stop)."""
     starts = [place for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
     return [(words[start], start, stop) for start, stop in zip(starts, [*starts[1:], len(words)], strict=True)]
+
+
+def score_pictures(
+    data: DataSet, scorer: BenchmarkScorer, protocol: Protocol, kept: KeptScores, observer: Observer
+) -> None:
+    """Scores every picture that has no kept score yet; interrupted, the next call goes on.
+
+    Args:
+        data: Checked, without bad records.
+        scorer: The model.
+        protocol: How pictures become squares.
+        kept: Where scores go.
+        observer: Receives the progress events.
+
+    Raises:
+        ConfigError: A picture can no longer be decoded.
+        ScoringError: The model returned a score that is not finite.
+        OutputError: A score cannot be kept.
+    """
+    # A class at a time, so that a batch has one word.
+    ordered = sorted(data.records, key=lambda record: record.class_name)
+    pending = [record for record in ordered if kept.find(relative_name(data.root, record.image), record.image) is None]
+    total, done = len(ordered), len(ordered) - len(pending)
+    observer.started("scoring", total, "images")
+    with strict_pillow(), ThreadPoolExecutor(_THREADS) as pool:
+
+        def decode(start: int) -> "Future[list[Tensor]]":
+            batch = pending[start : start + scorer.batch_size]
+            return pool.submit(lambda: [_input(record, protocol, scorer.side) for record in batch])
+
+        # The next batch is decoded while this one is scored.
+        following = decode(0)
+        for start in range(0, len(pending), scorer.batch_size):
+            batch, images = pending[start : start + scorer.batch_size], following.result()
+            following = decode(start + scorer.batch_size)
+            scores = scorer.score(images, [record.class_name for record in batch])
+            for record, (score_map, probability) in zip(batch, scores, strict=True):
+                name = relative_name(data.root, record.image)
+                kept.add(name, record.image, raw_score(probability, score_map), score_map)
+            done += len(batch)
+            observer.step("scoring", done)
+
+
+def _input(record: Record, protocol: Protocol, side: int) -> Tensor:
+    try:
+        return model_input(protocol, decode_image(record.image), side)
+    except UNREADABLE as error:
+        raise ConfigError(
+            f"Cannot decode {record.image} ({error.__class__.__name__}), though it could be checked before. Replace it "
+            "and start again: scores so far are kept."
+        ) from None

@@ -1,4 +1,4 @@
-"""Figures in words and in rows: for the terminal, the report and results.csv."""
+"""Metrics in words and in rows: for the terminal, the report and results.csv."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from medzsad.evaluation.results import (
     BenchmarkRecord,
     ComparisonRecord,
     EvaluationRecord,
-    FigureRecord,
+    MetricRecord,
     ModelComparison,
 )
 from medzsad.output.report import safe_cell
@@ -30,15 +30,15 @@ _NAMES = {
 _COUNTS = ("false_positives_per_scan",)
 MEAN = "mean"
 
-# The last four are for rows of published figures; `origin` tells these from ours.
+# The last four are for rows of published values; `origin` tells these from ours.
 CSV_COLUMNS = (
-    "benchmark", "class", "figure", "value", "low", "high", "reason", "protocol", "model",
+    "benchmark", "class", "metric", "value", "low", "high", "reason", "protocol", "model",
     "origin", "difference", "source", "note",
 )  # fmt: skip
 
 
-def figure_name(name: str, kind: str) -> str:
-    """What people call a figure.
+def metric_name(name: str, kind: str) -> str:
+    """What people call a metric.
 
     Args:
         name: Such as "image_auroc".
@@ -54,7 +54,7 @@ def number_text(name: str, value: float | None) -> str:
     """A value in per cent, or as it is for counts; a dash if there is none.
 
     Args:
-        name: Of the figure.
+        name: Of the metric.
         value: A share in [0, 1], or a count.
     """
     if value is None:
@@ -62,36 +62,37 @@ def number_text(name: str, value: float | None) -> str:
     return f"{value:.2f}" if name in _COUNTS else f"{100 * value:.1f}"
 
 
-def figure_text(name: str, figure: FigureRecord) -> str:
-    """A figure as "83.1 [78.0, 87.9]" in per cent, or "undefined: " and the reason.
+def metric_text(name: str, metric: MetricRecord) -> str:
+    """A metric as "83.1 [78.0, 87.9]" in per cent, or "undefined: " and the reason.
 
     Args:
-        name: Of the figure.
-        figure: With its interval.
+        name: Of the metric.
+        metric: With its interval.
     """
-    if figure.value is None:
-        return f"undefined: {figure.reason}"
-    text = number_text(name, figure.value)
-    if figure.low is None or figure.high is None:
+    if metric.value is None:
+        return f"undefined: {metric.reason}"
+    text = number_text(name, metric.value)
+    if metric.low is None or metric.high is None:
         return text
-    return f"{text} [{number_text(name, figure.low)}, {number_text(name, figure.high)}]"
+    return f"{text} [{number_text(name, metric.low)}, {number_text(name, metric.high)}]"
 
 
-def groups(record: BenchmarkRecord) -> list[tuple[str, Mapping[str, FigureRecord]]]:
-    """Figures by class, and their mean where there are several classes.
+def groups(record: BenchmarkRecord) -> list[tuple[str, Mapping[str, MetricRecord]]]:
+    """Metrics by class, and their mean where there are several classes.
 
     Args:
         record: Of a benchmark.
     """
-    found: list[tuple[str, Mapping[str, FigureRecord]]] = [(one.name, one.figures) for one in record.classes]
+    found: list[tuple[str, Mapping[str, MetricRecord]]] = [(one.name, one.metrics) for one in record.classes]
     return [*found, (MEAN, record.mean)] if len(found) > 1 else found
 
 
-def results_text(record: EvaluationRecord) -> str:
+def results_text(record: EvaluationRecord, published: bool = False) -> str:
     """The tables for a terminal, the protocol over each of them.
 
     Args:
         record: Of the evaluation.
+        published: Add the values that others published.
     """
     threshold = "no threshold"
     if record.threshold is not None:
@@ -102,11 +103,11 @@ def results_text(record: EvaluationRecord) -> str:
     ]
     for one in record.benchmarks:
         lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
-        lines += _table([("class", "figure", "ours [95 % interval]"), *benchmark_lines(one)])
-        if one.published:
-            by = f", protocol {record.protocol}" if one.kind == "pictures" else ""
-            lines += [f"  published beside ours{by}:"]
-            header = ("figure", "method", "ours", "published", "difference", "source")
+        lines += _table([("class", "metric", "ours [95 % interval]"), *benchmark_lines(one)])
+        if one.published and published:
+            by = f", ours by the protocol {record.protocol}" if one.kind == "pictures" else ""
+            lines += ["", f"  values that others published for this set{by}:"]
+            header = ("metric", "method", "ours", "published", "difference", "source")
             lines += _table([header, *(row[:6] for row in published_rows(one))])
     return "\n".join(lines)
 
@@ -117,12 +118,13 @@ def comparison_text(comparison: ModelComparison) -> str:
     Args:
         comparison: Of the two.
     """
-    header = ("benchmark", "class", "figure", "A", "B", "B - A [95 % interval]")
+    header = ("benchmark", "class", "metric", "A", "B", "B - A [95 % interval]")
     return "\n".join(
         [
             f"A: {comparison.a.name} ({comparison.a.sha256[:8]})",
             f"B: {comparison.b.name} ({comparison.b.sha256[:8]})",
             comparison.protocol_text,
+            *_differing_lines(comparison),
             "Both measured on the same resamples of subjects; per cent unless it is a count.",
             *_table([header, *difference_rows(comparison)]),
         ]
@@ -130,26 +132,26 @@ def comparison_text(comparison: ModelComparison) -> str:
 
 
 def difference_rows(comparison: ModelComparison) -> list[tuple[str, ...]]:
-    """A row of text per figure of two models.
+    """A row of text per metric of two models.
 
     Args:
         comparison: Of the two.
     """
     rows: list[tuple[str, ...]] = []
     for row in comparison.rows:
-        values = number_text(row.figure, row.a), number_text(row.figure, row.b)
+        values = number_text(row.metric, row.a), number_text(row.metric, row.b)
         difference = f"undefined: {row.reason}"
         if row.difference is not None:
-            shown = FigureRecord(value=row.difference, low=row.low, high=row.high)
-            difference = figure_text(row.figure, shown)
-        rows.append((row.benchmark, row.name, figure_name(row.figure, row.kind), *values, difference))
+            shown = MetricRecord(value=row.difference, low=row.low, high=row.high)
+            difference = metric_text(row.metric, shown)
+        rows.append((row.benchmark, row.name, metric_name(row.metric, row.kind), *values, difference))
     return rows
 
 
 def results_csv(record: EvaluationRecord) -> str:
-    """results.csv: one row per benchmark, class and figure; values as shares, not per cent.
+    """results.csv: one row per benchmark, class and metric; values as shares, not per cent.
 
-    Each published figure has a row of its own after those of its benchmark, with origin "published", its method as the
+    Each published value has a row of its own after those of its benchmark, with origin "published", its method as the
     model, and the difference ours - published.
 
     Args:
@@ -159,10 +161,10 @@ def results_csv(record: EvaluationRecord) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for one in record.benchmarks:
-        for group, figures in groups(one):
-            for name, figure in figures.items():
-                values = ("" if value is None else value for value in (figure.value, figure.low, figure.high))
-                row = (one.name, group, name, *values, figure.reason, record.protocol, record.model.name)
+        for group, metrics in groups(one):
+            for name, metric in metrics.items():
+                values = ("" if value is None else value for value in (metric.value, metric.low, metric.high))
+                row = (one.name, group, name, *values, metric.reason, record.protocol, record.model.name)
                 writer.writerow([safe_cell(cell) for cell in (*row, "ours", "", "", "")])
         # Set beside the mean, which of a single class is that class.
         group = MEAN if len(one.classes) > 1 else one.classes[0].name
@@ -178,18 +180,40 @@ def _published_cells(row: ComparisonRecord) -> tuple[float | str, ...]:
 
 
 def comparison_csv(comparison: ModelComparison) -> str:
-    """comparison.csv: one row per benchmark, class and figure; values as shares, not per cent.
+    """comparison.csv: one row per benchmark, class and metric; values as shares, not per cent.
 
     Args:
         comparison: Of two models.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("benchmark", "class", "figure", "a", "b", "difference", "low", "high", "reason"))
+    writer.writerow(("benchmark", "class", "metric", "a", "b", "difference", "low", "high", "reason"))
     for row in comparison.rows:
         values = ("" if value is None else value for value in (row.a, row.b, row.difference, row.low, row.high))
-        writer.writerow([safe_cell(cell) for cell in (row.benchmark, row.name, row.figure, *values, row.reason)])
+        writer.writerow([safe_cell(cell) for cell in (row.benchmark, row.name, row.metric, *values, row.reason)])
     return text.getvalue()
+
+
+def _differing_lines(comparison: ModelComparison) -> list[str]:
+    if not comparison.differing:
+        return ["A and B agree in model, data, options and versions."]
+    return ["A and B differ in:", *_table([("benchmark", "setting", "A", "B"), *setting_rows(comparison)])]
+
+
+def setting_rows(comparison: ModelComparison) -> list[tuple[str, str, str, str]]:
+    """Rows of text: benchmark or "all", setting, and its value in A and in B; digests are shortened.
+
+    Args:
+        comparison: Of two evaluations.
+    """
+    return [
+        (row.benchmark or "all", row.setting, _setting_text(row.setting, row.a), _setting_text(row.setting, row.b))
+        for row in comparison.differing
+    ]
+
+
+def _setting_text(setting: str, value: str) -> str:
+    return value[:12] if setting.endswith("sha256") and value else value or "–"
 
 
 def _headline(one: BenchmarkRecord) -> str:
@@ -217,20 +241,20 @@ def counts_text(one: BenchmarkRecord) -> str:
 
 
 def benchmark_lines(record: BenchmarkRecord) -> list[tuple[str, str, str]]:
-    """Rows of text: class or "mean", figure, and its value with interval or the reason why there is none.
+    """Rows of text: class or "mean", metric, and its value with interval or the reason why there is none.
 
     Args:
         record: Of a benchmark.
     """
     return [
-        (group, figure_name(name, record.kind), figure_text(name, figure))
-        for group, figures in groups(record)
-        for name, figure in figures.items()
+        (group, metric_name(name, record.kind), metric_text(name, metric))
+        for group, metrics in groups(record)
+        for name, metric in metrics.items()
     ]
 
 
 def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
-    """Rows of text: figure, method, ours, published, difference, source, note; numbers in per cent.
+    """Rows of text: metric, method, ours, published, difference, source, note, why not comparable; in per cent.
 
     Args:
         one: The benchmark.
@@ -239,7 +263,7 @@ def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
         ours = "–" if row.ours is None else f"{row.ours:.1f}"
         difference = "–" if row.difference is None else f"{row.difference:+.1f}"
         numbers = ours, f"{row.published:g}", difference
-        yield figure_name(row.metric, one.kind), row.method, *numbers, row.source, row.note
+        yield metric_name(row.metric, one.kind), row.method, *numbers, row.source, row.note, row.not_comparable
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

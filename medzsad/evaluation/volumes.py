@@ -1,4 +1,4 @@
-"""Volumes with masks: scored whole as `medzsad run` does, kept, then measured voxel by voxel and lesion by lesion."""
+"""A benchmark of volumes: scored whole as `medzsad run` does, then metrics, curves and examples of its one class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,29 +11,35 @@ from numpy.typing import NDArray
 
 from medzsad.datasets.records import Problem, relative_name
 from medzsad.datasets.volumes import VolumeRecord
+from medzsad.drawing.examples import Example, choose_examples
+from medzsad.drawing.panels import View, display_view, oriented_slice, panel_size
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.evaluation.figures import Figure
-from medzsad.evaluation.images import image_figures
-from medzsad.evaluation.kept import KeptScores
-from medzsad.evaluation.lesions import LesionCounts, count_lesions, lesion_figures, undefined_lesion_figures
-from medzsad.evaluation.observer import EvaluationObserver
-from medzsad.evaluation.pixels import PixelScores, bin_edges
+from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
 from medzsad.evaluation.protocol import RawScore, raw_score
-from medzsad.evaluation.scorer import Scorer
+from medzsad.evaluation.results import ClassRecord, metric_records
+from medzsad.evaluation.score_cache import KeptScores
+from medzsad.evaluation.scorer import BenchmarkScorer
+from medzsad.metrics.images import image_metrics
+from medzsad.metrics.lesions import LesionCounts, count_lesions, lesion_metrics, undefined_lesion_metrics
+from medzsad.metrics.metric import Metric
+from medzsad.metrics.pixels import PixelScores, bin_edges
+from medzsad.metrics.ranking import curve_points
+from medzsad.progress import Observer
 from medzsad.run.detect import detect
 
 _EDGES_FROM = 8  # volumes of which the bins of the resamples are taken
 _STRIDE = 7  # voxels of these, one in so many
+_LONGEST = 320  # side of an example in pixels
 NO_THRESHOLD = "no threshold is fixed: the weights hold none and none was given"
 
 
 def score_volumes(
     root: Path,
     records: Sequence[VolumeRecord],
-    scorer: Scorer,
+    scorer: BenchmarkScorer,
     modality: str | None,
     kept: KeptScores,
-    observer: EvaluationObserver,
+    observer: Observer,
 ) -> list[Problem]:
     """Scores every volume that has no kept score yet, and says which were refused.
 
@@ -43,13 +49,14 @@ def score_volumes(
         scorer: The model.
         modality: Of all volumes, such as "CT"; None as the files say.
         kept: Where scores go.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
 
     Raises:
-        ScoringError: The model gave a score that is no number.
+        ScoringError: The model returned a score that is not finite.
         OutputError: A score cannot be kept.
     """
     problems = []
+    observer.started("scoring", len(records), "volumes")
     for number, record in enumerate(records):
         name = relative_name(root, record.image)
         if kept.find(name, record.image) is None:
@@ -71,12 +78,12 @@ def score_volumes(
             assert result.score is not None
             probability = max((one.image_score for one in result.slices), default=0.0)
             kept.add(name, record.image, raw_score(probability, result.score), result.score)
-        observer.step("scoring", number + 1, len(records))
+        observer.step("scoring", number + 1)
     return problems
 
 
 @dataclass(frozen=True, slots=True)
-class SetScores:
+class ScoredVolumes:
     """Volumes of a set with their kept scores.
 
     Attributes:
@@ -139,32 +146,32 @@ def read_reference(record: VolumeRecord) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class SetFigures:
+class VolumeMetrics:
     """What the volumes of a set gave.
 
     Attributes:
-        figures: By name: volume scores as `image_*`, voxels as `pixel_*`, and lesions.
+        metrics: By name: volume scores as `image_*`, voxels as `pixel_*`, and lesions.
         voxels: For curves.
         scores: Highest voxel of each volume, which is what decides whether `run` finds a lesion.
         labels: 1 where the reference holds a lesion.
         overlaps: Dice of each volume with a lesion, at the threshold or, without one, at the best for all.
     """
 
-    figures: dict[str, Figure]
+    metrics: dict[str, Metric]
     voxels: PixelScores
     scores: tuple[float, ...]
     labels: tuple[int, ...]
     overlaps: dict[VolumeRecord, float]
 
 
-def volume_figures(scores: SetScores, threshold: float | None, seed: int, observer: EvaluationObserver) -> SetFigures:
-    """All figures of a set of volumes, one volume in memory after the other.
+def volume_metrics(scores: ScoredVolumes, threshold: float | None, seed: int, observer: Observer) -> VolumeMetrics:
+    """All metrics of a set of volumes, one volume in memory after the other.
 
     Args:
         scores: Of the set.
         threshold: For Dice and lesions; None where none is known.
         seed: Of the resamples.
-        observer: Is told how it goes on.
+        observer: Receives the progress events.
     """
     records = scores.records
     units = [record.subject or record.case for record in records]
@@ -172,6 +179,7 @@ def volume_figures(scores: SetScores, threshold: float | None, seed: int, observ
     labels: list[int] = []
     lesions: list[LesionCounts] = []
     overlaps: dict[VolumeRecord, float] = {}
+    observer.started("measuring", len(records), "volumes")
     for place, record in enumerate(records):
         values, truth = scores.voxels(record)
         voxels.add(values, truth, units[place])
@@ -181,14 +189,14 @@ def volume_figures(scores: SetScores, threshold: float | None, seed: int, observ
             lesions.append(count_lesions(marked, truth))
             if truth.any():
                 overlaps[record] = float(2 * (marked & truth).sum() / (marked.sum() + truth.sum()))
-        observer.step("measuring", place + 1, len(records))
+        observer.step("measuring", place + 1)
     highest = tuple(scores.raw(record).maximum for record in records)
-    figures = image_figures(highest, labels, units, seed) | voxels.figures(seed)
-    figures |= lesion_figures(lesions, units, seed) if lesions else undefined_lesion_figures(NO_THRESHOLD)
-    return SetFigures(figures, voxels, highest, tuple(labels), overlaps)
+    metrics = image_metrics(highest, labels, units, seed) | voxels.metrics(seed)
+    metrics |= lesion_metrics(lesions, units, seed) if lesions else undefined_lesion_metrics(NO_THRESHOLD)
+    return VolumeMetrics(metrics, voxels, highest, tuple(labels), overlaps)
 
 
-def _edges(scores: SetScores) -> NDArray[np.float32]:
+def _edges(scores: ScoredVolumes) -> NDArray[np.float32]:
     places = np.linspace(0, len(scores.records) - 1, min(_EDGES_FROM, len(scores.records)))
     parts = [scores.voxels(scores.records[int(place)]) for place in places]
     thinned = [(values.ravel(), truth.ravel()) for values, truth in parts]
@@ -198,3 +206,88 @@ def _edges(scores: SetScores) -> NDArray[np.float32]:
         [values[keep] for (values, _), keep in zip(thinned, chosen, strict=True)],
         [truth[keep] for (_, truth), keep in zip(thinned, chosen, strict=True)],
     )
+
+
+def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, observer: Observer) -> Measured:
+    """All metrics of a set of volumes from its kept scores.
+
+    Args:
+        name: Of the class.
+        scores: Of the set.
+        order: How it is measured.
+        observer: Receives the progress events.
+
+    Raises:
+        ConfigError: A score is missing, a file can no longer be read, or image and label differ in shape.
+    """
+    found = volume_metrics(scores, order.threshold, order.seed, observer)
+    voxels = found.voxels
+    measured = MeasuredClass(
+        record=ClassRecord(
+            name=name,
+            images=len(scores.records),
+            abnormal=sum(found.labels),
+            masks=sum(found.labels),
+            subjects=len({record.subject or record.case for record in scores.records}),
+            metrics=metric_records(found.metrics),
+        ),
+        metrics=found.metrics,
+        scores=found.scores,
+        labels=found.labels,
+        pixel=curve_points(voxels.tallies(), voxels.positives, voxels.negatives)
+        if voxels.positives and voxels.negatives
+        else None,
+        examples=_examples(scores, order, found.overlaps),
+    )
+    return assemble([measured], [scores.name(record) for record in scores.records])
+
+
+def _examples(
+    scores: ScoredVolumes, order: MeasureOrder, overlaps: dict[VolumeRecord, float]
+) -> dict[str, list[Example]]:
+    """Volumes by Dice at the threshold, the slice with most of the lesion of each."""
+    records = list(overlaps)
+    if not records:
+        return {}
+    return {
+        group: [_example(scores, order, records[place], overlaps[records[place]]) for place in places]
+        for group, places in choose_examples([overlaps[record] for record in records]).items()
+    }
+
+
+def _example(scores: ScoredVolumes, order: MeasureOrder, record: VolumeRecord, dice: float) -> Example:
+    values, truth = scores.voxels(record)
+    volume = nib.load(record.image)
+    axis = _slice_axis(volume)
+    view = display_view(np.asarray(volume.affine, np.float64), axis)
+    others = tuple(a for a in range(3) if a != axis)
+    index = int(truth.sum(axis=others).argmax())
+    voxels = np.asarray(volume.dataobj[..., record.frame or 0] if len(volume.shape) > 3 else volume.dataobj)
+    plane = _in_proportion(oriented_slice(voxels, index, view), view).astype(np.float64)
+    low, high = np.percentile(plane, [0.5, 99.5])
+    gray = np.clip((plane - low) / max(high - low, 1e-12), 0, 1) * 255
+    return Example(
+        f"{record.case}, {'ijk'[axis]} = {index}: Dice of the volume {dice:.3f}",
+        gray.astype(np.uint8),
+        _in_proportion(oriented_slice(values, index, view), view),
+        _in_proportion(oriented_slice(truth, index, view), view),
+        order.threshold,
+    )
+
+
+def _slice_axis(volume: "nib.spatialimages.SpatialImage") -> int:
+    """The axis of the thickest slices; of equally thick ones the axial one."""
+    spacing = np.asarray(volume.header.get_zooms()[:3], np.float64)
+    coarsest = int(np.argmax(spacing))
+    if spacing[coarsest] > 1.05 * np.median(spacing):
+        return coarsest
+    codes = nib.aff2axcodes(volume.affine)
+    return next(axis for axis in range(3) if codes[axis] in "SI")
+
+
+def _in_proportion(plane: NDArray[Any], view: View) -> NDArray[Any]:
+    """The plane in true proportions, by the nearest pixel."""
+    width, height = panel_size(plane.shape, view, _LONGEST)
+    rows = (np.arange(height) * plane.shape[0]) // height
+    columns = (np.arange(width) * plane.shape[1]) // width
+    return np.asarray(plane[rows[:, None], columns[None, :]])

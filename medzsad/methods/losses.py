@@ -88,7 +88,7 @@ def contrast_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 def pixel_focal_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss of AnomalyCLIP, CoPS, Crane and FAPrompt: the mean over all pixels (METHODS_SIBLINGS D.0).
+    """Focal loss of AnomalyCLIP, CoPS, Crane and FAPrompt: the mean over all pixels (METHODS D.0).
 
     Args:
         probabilities: (b, 2, H, W), normal and abnormal, summing to 1.

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from medzsad.drawing.panels import plane_name
 from medzsad.errors import OutputError
 from medzsad.files import file_sha256
 from medzsad.output.facts import CaseFacts
-from medzsad.output.panels import plane_name
 from medzsad.output.paths import CasePaths, case_paths, partial_paths, replace_directory
 from medzsad.output.schema import (
     CaseRecord,

@@ -7,6 +7,7 @@ processes hold two files of the same name. The system releases them however a pr
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Self
 
@@ -52,6 +53,7 @@ class CaseLocks:
     def __init__(self, out_dir: Path) -> None:
         self._out_dir = out_dir
         self._held: dict[str, ExitStack] = {}
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         """Nothing is held yet."""
@@ -77,6 +79,21 @@ class CaseLocks:
         for leftover in _leftovers_of(self._out_dir, name):
             _removed(leftover)
         return True
+
+    def wait(self, name: str, look_s: float) -> None:
+        """Returns when the case is this process's alone; looks every `look_s` seconds.
+
+        Raises:
+            LockedError: `stop` was called meanwhile.
+            OutputError: The folder cannot be written.
+        """
+        while not self.acquire(name, look_s):
+            if self._stopped.is_set():
+                raise LockedError(f"Another run works on case {name}, and this one was stopped while it waited.")
+
+    def stop(self) -> None:
+        """Ends all waiting, for a run that is being stopped."""
+        self._stopped.set()
 
     def release(self, name: str) -> None:
         """Lets other processes have the case."""

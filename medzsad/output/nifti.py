@@ -70,7 +70,7 @@ def write_score(path: Path, score: NDArray[np.float32], scan: Scan, dtype: Score
 
 
 def affine_difference(found_ras: NDArray[np.float64], wanted_ras: NDArray[np.float64]) -> float:
-    """The largest relative difference of two voxel-to-millimetre matrices; at most `AFFINE_TOLERANCE` counts as equal.
+    """The largest relative difference of two voxel-to-millimeter matrices; at most `AFFINE_TOLERANCE` counts as equal.
 
     Columns of the 3x3 part are compared relative to the spacing along that axis, the offset relative to the larger
     of its length and 1 mm.

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from medzsad.output.panels import Plane
+from medzsad.drawing.panels import Plane
 from medzsad.scan.records import SourceKind
 from medzsad.volume.records import Outcome
 

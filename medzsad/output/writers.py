@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medzsad.drawing.montage import montage_image
 from medzsad.errors import OutputError
 from medzsad.output.facts import CaseFacts
-from medzsad.output.montage import montage_image
 from medzsad.output.nifti import write_mask, write_score
 from medzsad.output.paths import CasePaths
 from medzsad.output.verify import verify_mask, verify_score

@@ -1,1 +1,1 @@
-"""Scans in, results out: one scan (`pipeline`), one case of a run (`case`), many cases (`batch`)."""
+"""Scans in, results out: one scan (`pipeline`, `detect`), one case of a run (`case`), many (`batch`, `executor`)."""

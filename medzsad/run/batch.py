@@ -1,26 +1,24 @@
 """Many scans with one model: one outcome per case, goes on after a failure, skips what is done."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from medzsad.config import RunConfig
-from medzsad.errors import ConfigError, ExitCode
+from medzsad.errors import ConfigError
 from medzsad.methods.detector import Detector
 from medzsad.output.collect import rebuild_reports
-from medzsad.output.schema import CaseRecord, IncompleteCase
 from medzsad.progress import Observer, Silent
 from medzsad.run.executor import CaseWork, Executor, ReadAhead, with_detector
 from medzsad.run.processes import Processes
+from medzsad.run.summary import RunSummary
 from medzsad.run.threads import cpu_threads
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
-from medzsad.scan.records import Candidate
-from medzsad.volume.records import Outcome
+from medzsad.scan.records import Candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,47 +38,6 @@ class RunOrder:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """How a run ended.
-
-    Attributes:
-        out: Folder of the results.
-        records: Its cases in order.
-        skipped: How many of them were done before.
-        incomplete: Cases in the folder that have no usable result.
-    """
-
-    out: Path
-    records: tuple[CaseRecord, ...]
-    skipped: int = 0
-    incomplete: tuple[IncompleteCase, ...] = ()
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """1 if a case failed or is incomplete, else 3 if one was refused, else 0."""
-        outcomes = {record.outcome for record in self.records}
-        if Outcome.FAILED in outcomes or self.incomplete:
-            return ExitCode.FAILED
-        return ExitCode.REFUSED if Outcome.REFUSED in outcomes else ExitCode.OK
-
-    def text(self) -> str:
-        """A few lines for the end of the run: counts, refusals, failures, warnings, and where the report is."""
-        lines = [f"{record.name}: {record.outcome}: {record.message}" for record in self.records if record.message]
-        lines += [f"{record.name}: warning: {warning}" for record in self.records for warning in record.warnings]
-        lines += [f"{case.name}: incomplete: {case.problem}" for case in self.incomplete]
-        done = f" ({self.skipped} done before)" if self.skipped else ""
-        return "\n".join([*lines, f"{counted(self.records, done)}", f"{self.out / 'report.html'}"])
-
-
-def counted(records: tuple[CaseRecord, ...], remark: str = "") -> str:
-    """How many cases there are and how they ended, as a sentence."""
-    counts = Counter(str(record.outcome) for record in records)
-    total = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
-    noun = "case" if len(records) == 1 else "cases"
-    return f"{len(records)} {noun}{remark}: {total}." if total else f"0 cases{remark}."
-
-
 def plan_run(order: RunOrder, detector: Detector | None = None) -> Iterator[str]:
     """One line per case on what `run_cases` would do; nothing is scored or written.
 
@@ -97,6 +54,8 @@ def plan_run(order: RunOrder, detector: Detector | None = None) -> Iterator[str]
         for candidate in candidates:
             if candidate.code is not None:
                 yield f"refuse  {candidate.name}  {candidate.code}: {candidate.reason}"
+            elif candidate.fault is not None:
+                yield f"fail    {candidate.name}  a fault of medzsad, please report it"
             elif runner.is_done(candidate):
                 yield f"skip    {candidate.name}  done before"
             else:
@@ -137,22 +96,12 @@ def run_cases(
         if executor.in_process:
             _ = work.runner  # a run with missing weights ends before any folder is searched
         with _found(order) as candidates:
-            observer.started(len(candidates))
+            observer.started("reading", len(candidates), "cases")
             ends = list(executor.run(work, candidates, observer))
+            remark = candidates.remark
     records = tuple(end.record for end in ends)
     rebuild_reports(order.out, records, check_files=False)
-    return RunSummary(order.out, records, sum(end.taken_over for end in ends))
-
-
-def report_folder(out: Path) -> RunSummary:
-    """All cases in a folder of results, after their reports were written anew.
-
-    Raises:
-        ConfigError: The folder holds no manifest of a run.
-        OutputError: A report could not be written.
-    """
-    found = rebuild_reports(out)
-    return RunSummary(out, found.cases, incomplete=found.incomplete)
+    return RunSummary(order.out, records, sum(end.taken_over for end in ends), remark=remark)
 
 
 def _check_places(order: RunOrder) -> None:
@@ -174,7 +123,7 @@ def _check_places(order: RunOrder) -> None:
 
 
 @contextmanager
-def _found(order: RunOrder) -> Iterator[list[Candidate]]:
+def _found(order: RunOrder) -> Iterator[Candidates]:
     config = order.config
     with temporary_unpack_dir() as unpack_dir:
         candidates = discover(
@@ -187,5 +136,6 @@ def _found(order: RunOrder) -> Iterator[list[Candidate]]:
         )
         if not candidates:
             places = ", ".join(shown_name(path) for path in order.paths)
-            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.")
+            remark = f" {candidates.remark}" if candidates.remark else ""
+            raise ConfigError(f"No DICOM, NIfTI, NRRD, MHA or picture was found in {places}. Check the path.{remark}")
         yield candidates

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from medzsad.config import RunConfig
+from medzsad.environment import package_versions
 from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
-from medzsad.inspection import package_versions
 from medzsad.methods.detector import Detector
 from medzsad.output.case import case_record, read_case, write_case
 from medzsad.output.facts import CaseFacts
@@ -25,7 +25,6 @@ from medzsad.version import __version__
 from medzsad.volume.records import CaseResult, Outcome
 
 _log = logging.getLogger(__name__)
-
 
 # Seconds between two looks at a case that another process works on.
 _LOOK_S = 2.0
@@ -109,8 +108,7 @@ class CaseRunner:
             if not wait:
                 return None
             _log.warning("Another run is working on case %s; waiting for it.", candidate.name)
-            while not self.locks.acquire(candidate.name, _LOOK_S):
-                pass
+            self.locks.wait(candidate.name, _LOOK_S)
         content, key = self._digest_and_key(candidate)
         facts = CaseFacts(candidate, content, key, self.config, model_record(self.detector, self.config.class_name))
         stored = self._stored_result(candidate)

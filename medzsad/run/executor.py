@@ -17,10 +17,6 @@ from medzsad.run.case import CaseRunner, Ended
 from medzsad.run.pipeline import settled
 from medzsad.scan.records import Candidate
 
-# From this many voxels on (float32: 256 MiB) a scan has the memory to itself: the next one is read, and this one
-# written, when nothing else is going on.
-_LARGE = 2**26
-
 Loader = Callable[[RunConfig], Detector]
 
 
@@ -98,78 +94,93 @@ class ReadAhead:
     """Runs cases in this process: while one is scored, the next one is read and the one before it written.
 
     All reading and writing is done by one thread, so that the model shares its cores with one other at most.
+
+    Attributes:
+        large_voxels: From this many voxels on (float32: 256 MiB) a scan has the memory to itself: the next one is
+            read, and this one written, when nothing else is going on.
+        in_process: Whether the detector is loaded in this process.
     """
 
+    large_voxels: int = 2**26
     in_process: bool = True
 
     def run(self, work: CaseWork, cases: Sequence[Candidate], observer: Observer) -> Iterator[Ended]:
         """See `Executor.run`."""
         runner = work.begin()
+        with runner.locks, ThreadPoolExecutor(1, "files") as files:
+            try:
+                yield from self._in_order(runner, files, cases, observer)
+            except BaseException:
+                runner.locks.stop()  # the other thread may wait for another run, and this one for that thread
+                raise
+
+    def _in_order(
+        self, runner: CaseRunner, files: ThreadPoolExecutor, cases: Sequence[Candidate], observer: Observer
+    ) -> Iterator[Ended]:
         ends: dict[int, Future[Ended]] = {}
         given = 0
         left = list(enumerate(cases))
-        with runner.locks, ThreadPoolExecutor(1, "files") as files:
-            for wait in (False, True):
-                busy = []
-                for index, end in _one_pass(runner, files, left, observer, wait):
-                    if end is None:
-                        busy.append((index, cases[index]))
-                        continue
-                    ends[index] = end
-                    while given in ends and ends[given].done():
-                        yield ends.pop(given).result()
-                        given += 1
-                left = busy
-            for index in range(given, len(cases)):
-                yield ends.pop(index).result()
+        for wait in (False, True):
+            busy = []
+            for index, end in self._one_pass(runner, files, left, observer, wait):
+                if end is None:
+                    busy.append((index, cases[index]))
+                    continue
+                ends[index] = end
+                while given in ends and ends[given].done():
+                    yield ends.pop(given).result()
+                    given += 1
+            left = busy
+        for index in range(given, len(cases)):
+            yield ends.pop(index).result()
 
+    def _one_pass(
+        self,
+        runner: CaseRunner,
+        files: ThreadPoolExecutor,
+        cases: Sequence[tuple[int, Candidate]],
+        observer: Observer,
+        wait: bool,
+    ) -> Iterator[tuple[int, Future[Ended] | None]]:
+        """The coming end of each case; None for one that another run works on, which happens without `wait` only."""
 
-def _one_pass(
-    runner: CaseRunner,
-    files: ThreadPoolExecutor,
-    cases: Sequence[tuple[int, Candidate]],
-    observer: Observer,
-    wait: bool,
-) -> Iterator[tuple[int, Future[Ended] | None]]:
-    """The coming end of each case; None for one that another run works on, which happens without `wait` only."""
+        def told(end: Future[Ended]) -> None:
+            if end.exception() is None:
+                tell(observer, end.result())
 
-    def told(end: Future[Ended]) -> None:
-        if end.exception() is None:
-            tell(observer, end.result())
+        last: Future[Ended] | None = None
+        coming = files.submit(runner.prepare, cases[0][1], wait) if cases else None
+        for place, (index, candidate) in enumerate(cases):
+            following = cases[place + 1][1] if place + 1 < len(cases) else None
+            observer.step(candidate.name)
+            assert coming is not None
+            prepared = coming.result()
+            # Who waits for a case holds no other one, or two runs could wait for each other forever.
+            ahead = not wait and following is not None and self._is_small(candidate) and self._is_small(following)
+            if following is not None and ahead:
+                coming = files.submit(runner.prepare, following, wait)
+            if prepared is None:
+                yield index, None
+            else:
+                scored = runner.score(prepared)
+                if last is not None:
+                    last.result()  # no more than one result waits to be written
+                last = files.submit(runner.finish, prepared, scored)
+                last.add_done_callback(told)
+                yield index, last
+            if following is not None and not ahead:
+                prepared = scored = None
+                if last is not None:
+                    last.result()
+                coming = files.submit(runner.prepare, following, wait)
 
-    last: Future[Ended] | None = None
-    coming = files.submit(runner.prepare, cases[0][1], wait) if cases else None
-    for place, (index, candidate) in enumerate(cases):
-        following = cases[place + 1][1] if place + 1 < len(cases) else None
-        observer.case_started(candidate.name)
-        assert coming is not None
-        prepared = coming.result()
-        ahead = following is not None and _is_small(candidate) and _is_small(following)
-        if following is not None and ahead:
-            coming = files.submit(runner.prepare, following, wait)
-        if prepared is None:
-            yield index, None
-        else:
-            scored = runner.score(prepared)
-            if last is not None:
-                last.result()  # no more than one result waits to be written
-            last = files.submit(runner.finish, prepared, scored)
-            last.add_done_callback(told)
-            yield index, last
-        if following is not None and not ahead:
-            prepared = scored = None
-            if last is not None:
-                last.result()
-            coming = files.submit(runner.prepare, following, wait)
+    def _is_small(self, candidate: Candidate) -> bool:
+        return math.prod(candidate.shape or (self.large_voxels,)) < self.large_voxels
 
 
 def tell(observer: Observer, end: Ended) -> None:
     """Tells the observer how a case ended."""
-    observer.case_ended(end.record.name, end.record.outcome, end.record.message)
-
-
-def _is_small(candidate: Candidate) -> bool:
-    return math.prod(candidate.shape or (_LARGE,)) < _LARGE
+    observer.ended(end.record.name, end.record.outcome, end.record.message)
 
 
 def with_detector(work: CaseWork, detector: Detector | None) -> CaseWork:

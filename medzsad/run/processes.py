@@ -14,8 +14,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from medzsad.errors import MedzsadError, OutputError
+from medzsad.output.case import case_record
 from medzsad.output.collect import read_manifest
 from medzsad.output.facts import CaseFacts
+from medzsad.output.lock import CaseLocks
 from medzsad.progress import Observer
 from medzsad.run.case import Ended, failed_record
 from medzsad.run.executor import CaseWork, tell
@@ -127,7 +129,7 @@ class _Pool:
             return
         last = not waiting
         worker.task = busy.popleft() if last else waiting.popleft()
-        self._observer.case_started(worker.task[1].name)
+        self._observer.step(worker.task[1].name)
         with suppress(OSError):  # it died since its last answer, which the next look will show
             worker.connection.send((worker.task[1], last))
 
@@ -165,7 +167,10 @@ class _Pool:
         )
         facts = CaseFacts(candidate, "", "", self._work.config, read_manifest(self._work.out).model)
         failure = CaseResult(candidate.name, Outcome.FAILED, message=message)
-        return Ended(failed_record(failure, self._work.out, facts))
+        with CaseLocks(self._work.out) as locks:
+            if locks.acquire(candidate.name):
+                return Ended(failed_record(failure, self._work.out, facts))
+        return Ended(case_record(failure, facts))  # another run has taken the case up already
 
 
 def _cause(exit_code: int | None) -> str:

@@ -1,24 +1,27 @@
 """Which scans there are under the given paths, each with a verdict; only headers are read."""
 
-import filecmp
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
-from medzsad.scan.guard import refusing, silent_loggers
-from medzsad.scan.headers import FileHeader, looks_like_dicom, read_header
+from medzsad.scan.dicom.copies import copies_note, without_copies
+from medzsad.scan.dicom.headers import FileHeader, looks_like_dicom, read_header
+from medzsad.scan.dicom.labels import series_label
+from medzsad.scan.dicom.series import group_by_series, judge_series
+from medzsad.scan.dicom.strays import stray_problem
+from medzsad.scan.guard import refusing
 from medzsad.scan.itk import peek_itk
-from medzsad.scan.names import file_case_name, series_name, shown_name, unique_names
+from medzsad.scan.names import file_case_name, series_name, unique_names
 from medzsad.scan.nifti import peek_nifti
-from medzsad.scan.peek import Peek, chosen_frames
 from medzsad.scan.picture import peek_picture
-from medzsad.scan.records import Candidate, ReadLimits, SourceKind
-from medzsad.scan.series import common_folder, group_by_series, judge_series
+from medzsad.scan.records import Candidate, Candidates, Peek, ReadLimits, SourceKind, chosen_frames
+from medzsad.scan.short import checked_count
 from medzsad.scan.walk import Found, walk
 
 _ENDINGS: dict[str, SourceKind] = {
-    ".nii": "nifti", ".nii.gz": "nifti", ".hdr": "nifti",
+    ".nii": "nifti", ".nii.gz": "nifti", ".hdr": "nifti", ".mgh": "nifti", ".mgz": "nifti",
     ".nrrd": "itk", ".nhdr": "itk", ".mha": "itk", ".mhd": "itk",
     ".png": "picture", ".jpg": "picture", ".jpeg": "picture", ".tif": "picture", ".tiff": "picture", ".bmp": "picture",
     ".dcm": "dicom", ".dicom": "dicom",
@@ -28,7 +31,12 @@ _PEEK: dict[SourceKind, Callable[[Path, str, ReadLimits], Peek]] = {
     "itk": peek_itk,
     "picture": peek_picture,
 }
-_FORMATS = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, zip or tar"
+_FORMATS = "DICOM, NIfTI, MGH, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, zip or tar"
+_CONVERTERS = {".head": "3dAFNItoNIFTI", ".brik": "3dAFNItoNIFTI", ".mif": "mrconvert", ".mnc": "mnc2nii"}
+
+_START_BYTES = 132  # of DICOM up to its mark
+
+_log = logging.getLogger(__name__)
 
 
 def discover(
@@ -39,8 +47,8 @@ def discover(
     frame: int | None = None,
     all_frames: bool = False,
     unpack_dir: Path | None = None,
-) -> list[Candidate]:
-    """Every series and every file under the paths, eligible or refused, in a fixed order.
+) -> Candidates:
+    """Every series and every file under the paths, eligible or refused, in a fixed order; and what is none of these.
 
     Args:
         paths: Folders (searched recursively), files and archives.
@@ -53,38 +61,53 @@ def discover(
     Raises:
         ConfigError: A path does not exist, or `series` names nothing that is there.
     """
-    with silent_loggers():
-        candidates = _candidates(paths, limits, frame, all_frames, unpack_dir)
+    candidates, passed_over = _candidates(paths, limits, frame, all_frames, unpack_dir)
     candidates.sort(key=lambda candidate: (candidate.label, candidate.name))
     labels = [candidate.label for candidate in candidates]
     names = unique_names([candidate.name for candidate in candidates], labels)
     named = [replace(candidate, name=name) for candidate, name in zip(candidates, names, strict=True)]
-    return _selected(named, series) if series else named
+    used = {file for candidate in candidates for file in candidate.files}
+    not_understood = sorted(found.label for found in passed_over if found.path not in used)
+    for label in not_understood:
+        _log.info("Not understood: %s", label)
+    return Candidates(_selected(named, series) if series else named, not_understood)
 
 
 def _candidates(
     paths: Sequence[Path], limits: ReadLimits, frame: int | None, all_frames: bool, unpack_dir: Path | None
-) -> list[Candidate]:
+) -> tuple[list[Candidate], list[Found]]:
     candidates: list[Candidate] = []
     headers: list[tuple[FileHeader, Found]] = []
-    stumps: list[Candidate] = []
+    stumps: list[tuple[Candidate, Found]] = []
+    passed_over: list[Found] = []
     for found in walk(paths, limits, unpack_dir):
+        if found.refusal is not None:
+            candidates.append(_refused(found, found.refusal))
+            continue
         try:
-            if found.refusal is not None:
-                raise found.refusal
             kind = _kind(found)
             if kind == "dicom":
                 headers.append((read_header(found.path, found.label), found))
             elif kind is not None:
                 candidates += _file_candidates(found, kind, limits, frame, all_frames)
             elif stump := _stump(found):
-                stumps.append(stump)
+                stumps.append((stump, found))
+            else:
+                passed_over.append(found)
         except RefusedError as error:
-            if not _only_resembles_dicom(found):
+            if _only_resembles_dicom(found):
+                passed_over.append(found)
+            else:
                 candidates.append(_refused(found, error))
+        except Exception as error:  # noqa: BLE001  (a fault of ours costs one case; read_scan raises it again)
+            candidates.append(replace(_plain(found), fault=error))
     candidates += _dicom_candidates(headers, limits, frame, all_frames)
     with_images = {header.file.parent for header, _ in headers if not header.is_directory}
-    return candidates + [stump for stump in stumps if stump.files[0].parent in with_images]
+    for stump, found in stumps:
+        beside = found.path.parent in with_images
+        candidates += [stump] if beside else []
+        passed_over += [] if beside else [found]
+    return candidates, [found for found in passed_over if not found.path.name.startswith(".")]
 
 
 def _ending(path: Path) -> str:
@@ -109,13 +132,17 @@ def _kind(found: Found) -> SourceKind | None:
         RefusedError: The file is empty, unreadable, or unknown and named explicitly.
     """
     path, kind = found.path, _ENDINGS.get(_ending(found.path))
+    if found.absent:
+        return None
     with refusing(found.label, problem="cannot be opened"):
-        if not path.is_file():
-            raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is not a file. Leave it out.")
-        if path.stat().st_size == 0 and (kind or found.explicit):
-            raise RefusedError(ReasonCode.FILE_EMPTY, f"{found.label} is empty (0 bytes). Fetch it again.")
-        is_dicom = looks_like_dicom(path, need_preamble=kind not in (None, "dicom"))
-        is_header = _ending(path) != ".hdr" or _is_analyze_header(path)
+        is_file, size = path.is_file(), path.stat().st_size
+        start = _start(path) if is_file else b""
+    if not is_file:
+        raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is not a file. Leave it out.")
+    if size == 0 and (kind or found.explicit):
+        raise RefusedError(ReasonCode.FILE_EMPTY, f"{found.label} is empty (0 bytes). Fetch it again.")
+    is_dicom = looks_like_dicom(path, need_preamble=kind not in (None, "dicom"))
+    is_header = _ending(path) != ".hdr" or _is_analyze_header(start)
     if is_dicom or kind == "dicom":
         return "dicom"
     if kind is not None and is_header:
@@ -123,31 +150,33 @@ def _kind(found: Found) -> SourceKind | None:
     if _ending(path) == ".img" and path.with_suffix(".hdr").is_file():
         return "nifti" if found.explicit else None  # in a folder the header file stands for the pair
     if found.explicit:
-        raise RefusedError(ReasonCode.FILE_UNREADABLE, f"{found.label} is none of {_FORMATS}. Convert it first.")
+        remedy = f"with {_CONVERTERS[_ending(path)]}, say" if _ending(path) in _CONVERTERS else "first"
+        message = f"{found.label} is none of {_FORMATS}. Convert it {remedy}."
+        raise RefusedError(ReasonCode.FILE_UNREADABLE, message)
     return None
 
 
 def _stump(found: Found) -> Candidate | None:
-    """The refusal of a file of no kind that ends before "DICM" would stand, with no ending or, as UIDs have, digits."""
-    name, ending = found.path.name, found.path.suffix
-    if name.startswith(".") or not (ending in ("", ".") or ending[1:].isdecimal()):
+    """The refusal of a file of no kind that is probably a slice of the DICOM files beside it."""
+    problem = "" if found.absent else stray_problem(found.path, found.label)
+    if not problem:
         return None
-    with refusing(found.label, problem="cannot be opened"):
-        size = found.path.stat().st_size
-    if size >= 132:
-        return None
-    code = ReasonCode.FILE_UNREADABLE if size else ReasonCode.FILE_EMPTY
+    empty = found.path.stat().st_size == 0
     message = (
-        f"{found.label} has {size} bytes and lies beside DICOM files: probably a slice that was cut."
+        f"{found.label} {problem} and lies beside DICOM files: probably a slice that was cut or damaged."
         " Fetch it again, or delete it if it is none."
     )
+    code = ReasonCode.FILE_EMPTY if empty else ReasonCode.FILE_UNREADABLE
     return _refused(found, RefusedError(code, message))
 
 
-def _is_analyze_header(path: Path) -> bool:
+def _start(path: Path) -> bytes:
     with path.open("rb") as stream:
-        start = stream.read(4)
-    return 348 in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
+        return stream.read(_START_BYTES)
+
+
+def _is_analyze_header(start: bytes) -> bool:
+    return 348 in (int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big"))
 
 
 def _file_candidates(
@@ -163,6 +192,9 @@ def _file_candidates(
         shape=peek.shape,
         spacing_mm=peek.spacing_mm,
     )
+    base = checked_count(base, min(peek.shape), limits)
+    if base.code is not None:
+        return [base]
     if peek.frames == 1:
         return [base]
     try:
@@ -181,47 +213,33 @@ def _dicom_candidates(
     for group in group_by_series(images).values():
         label = _series_label([found_of[header.file] for header in group])
         try:
-            with refusing(label, problem="holds a file that can no longer be read"):
-                kept = _without_copies(group)
+            kept, copies = without_copies(group, label)
         except RefusedError as error:
-            candidates.append(_unreadable_series(group, label, error))
+            candidates.append(replace(_plain_series(group, label), code=error.code, reason=str(error)))
             continue
         label = _series_label([found_of[header.file] for header in kept])
-        candidates += judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
+        try:
+            judged = judge_series(kept, label, limits, frame=frame, all_frames=all_frames)
+        except Exception as error:  # noqa: BLE001  (see _candidates)
+            judged = [replace(_plain_series(kept, label), fault=error)]
+        candidates += [replace(one, notes=(*one.notes, *copies_note(one.files, copies))) for one in judged]
     return candidates
 
 
-def _unreadable_series(group: Sequence[FileHeader], label: str, error: RefusedError) -> Candidate:
+def _plain_series(group: Sequence[FileHeader], label: str) -> Candidate:
     return Candidate(
         name=series_name(group[0].series_uid or label),
         kind="dicom",
         files=tuple(header.file for header in group),
         label=label,
         series_uid=group[0].series_uid or None,
-        code=error.code,
-        reason=str(error),
     )
 
 
 def _series_label(found: Sequence[Found]) -> str:
     if len(found) == 1:
         return found[0].label
-    folder = common_folder([Path("/", one.label) for one in found]).as_posix().lstrip("/")
-    return folder or shown_name(common_folder([one.path for one in found]).name) or found[0].label
-
-
-def _without_copies(headers: Sequence[FileHeader]) -> list[FileHeader]:
-    """The headers without files that are byte for byte copies of another one with the same SOPInstanceUID."""
-    kept: dict[str, list[FileHeader]] = {}
-    result: list[FileHeader] = []
-    for header in headers:
-        uid = header.slices[0].sop_instance_uid if header.slices else ""
-        same = kept.setdefault(uid, [])
-        if uid and any(filecmp.cmp(header.file, other.file, shallow=False) for other in same):
-            continue
-        same.append(header)
-        result.append(header)
-    return result
+    return series_label([one.path for one in found], [one.label for one in found])
 
 
 def _selected(candidates: Sequence[Candidate], series: Sequence[str]) -> list[Candidate]:
@@ -248,11 +266,13 @@ def _described(candidate: Candidate) -> str:
 
 
 def _refused(found: Found, error: RefusedError) -> Candidate:
+    return replace(_plain(found), code=error.code, reason=str(error))
+
+
+def _plain(found: Found) -> Candidate:
     return Candidate(
         name=file_case_name(found.path.name),
         kind=_ENDINGS.get(_ending(found.path), "dicom"),
         files=(found.path,),
         label=found.label,
-        code=error.code,
-        reason=str(error),
     )

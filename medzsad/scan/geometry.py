@@ -243,3 +243,12 @@ def _verdict(
         code=code,
         message=message,
     )
+
+
+def spans_volume(affine: FloatArray) -> bool:
+    """Whether an affine is finite and its three columns span a volume."""
+    with np.errstate(all="ignore"):
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        if not (np.isfinite(affine).all() and np.isfinite(sizes).all()) or sizes.min() < 1e-6:
+            return False
+        return bool(abs(np.linalg.det(affine[:3, :3] / sizes)) >= 1e-3)

@@ -11,4 +11,5 @@ def read_limits(config: RunConfig) -> ReadLimits:
         max_archive_bytes=config.max_archive_bytes,
         min_slices=config.min_slices,
         allow_irregular=config.allow_irregular,
+        allow_labels=config.allow_labels,
     )

@@ -11,7 +11,7 @@ from medzsad.scan.records import REPORT_FILES
 
 _LONGEST = 80
 _DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])", re.IGNORECASE)  # of Windows, whatever follows a dot
-_ENDINGS = (".nii.gz", ".tar.gz", ".tgz")
+_ENDINGS = (".nii.gz", ".tar.gz", ".tar.xz", ".tar.bz2")
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:

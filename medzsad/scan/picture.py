@@ -8,26 +8,28 @@ from PIL import Image, ImageOps
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.guard import check_size, refusing
-from medzsad.scan.peek import Peek
-from medzsad.scan.records import Candidate, ReadLimits, Scan, Source
+from medzsad.scan.quiet import quiet_tiff
+from medzsad.scan.records import Candidate, Peek, ReadLimits, Scan, Source
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _ORIENTATION_TAG = 0x0112
 
+quiet_tiff()
+
 
 def peek_picture(path: Path, place: str, limits: ReadLimits) -> Peek:
-    """The size of a picture by its header.
+    """The size of a picture by its header. It has no spacing: dots per inch are the printer's.
 
     Raises:
         RefusedError: FILE_UNREADABLE or SIZE_LIMIT.
     """
-    with refusing(place), Image.open(path, formats=_FORMATS) as picture:
+    with _opened(path, place) as picture:
         columns, rows = picture.size
         check_size(place, columns * rows, limits.max_voxels)
-        if picture.getexif().get(_ORIENTATION_TAG, 1) >= 5:
+        if _orientation(picture, place) >= 5:
             columns, rows = rows, columns
-        return Peek(shape=(columns, rows, 1), spacing_mm=(1.0, 1.0, 1.0), frames=_pages(picture), modality="PICTURE")
+        return Peek(shape=(columns, rows, 1), spacing_mm=(), frames=_pages(picture, place), modality="PICTURE")
 
 
 def read_picture(candidate: Candidate, limits: ReadLimits) -> Scan:
@@ -37,19 +39,23 @@ def read_picture(candidate: Candidate, limits: ReadLimits) -> Scan:
         RefusedError: FILE_UNREADABLE, SIZE_LIMIT or SERIES_4D.
     """
     place = candidate.label
-    with refusing(place), Image.open(candidate.files[0], formats=_FORMATS) as picture:
+    with _opened(candidate.files[0], place) as picture:
         check_size(place, picture.size[0] * picture.size[1], limits.max_voxels)
-        pages = _pages(picture)
+        pages = _pages(picture, place)
         if pages > 1:
             if candidate.frame is None or not 0 <= candidate.frame < pages:
                 raise RefusedError(
                     ReasonCode.SERIES_4D,
                     f"{place} has {pages} pages. Choose one with --frame 0 to {pages - 1}, or --all-frames.",
                 )
-            picture.seek(candidate.frame)
+            with refusing(place):
+                picture.seek(candidate.frame)
             check_size(place, picture.size[0] * picture.size[1], limits.max_voxels)
-        turned = picture.getexif().get(_ORIENTATION_TAG, 1) != 1
-        values = _values(ImageOps.exif_transpose(picture) if turned else picture)
+        turned = _orientation(picture, place) != 1
+        with refusing(place):
+            picture.load()
+            upright = ImageOps.exif_transpose(picture) if turned else picture
+        values = _values(upright, place)
     return Scan(
         name=candidate.name,
         voxels=np.swapaxes(values, 0, 1)[:, :, None],  # (rows, columns) -> (i, j, 1)
@@ -58,24 +64,42 @@ def read_picture(candidate: Candidate, limits: ReadLimits) -> Scan:
         acquisition_axis=2,
         source=Source(kind="picture", files=candidate.files, frame=candidate.frame),
         notes=("Turned as the EXIF orientation says.",) if turned else (),
+        has_physical_space=False,
     )
 
 
-def _pages(picture: Image.Image) -> int:
+def _opened(path: Path, place: str) -> Image.Image:
+    with refusing(place):
+        return Image.open(path, formats=_FORMATS)
+
+
+def _orientation(picture: Image.Image, place: str) -> int:
+    with refusing(place):
+        number = picture.getexif().get(_ORIENTATION_TAG, 1)
+    return number if isinstance(number, int) else 1
+
+
+def _pages(picture: Image.Image, place: str) -> int:
     """Pages of a TIFF; the further pictures inside a JPEG (MPO) are previews."""
-    return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    with refusing(place):
+        return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
 
 
-def _values(picture: Image.Image) -> NDArray[np.float32]:
+def _values(picture: Image.Image, place: str) -> NDArray[np.float32]:
     """The pixels (rows, columns) or (rows, columns, 3) as float32, transparency over black."""
     if picture.mode in _DEEP_MODES:
         return np.asarray(picture, np.float32)
     if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("L"), np.float32)
+        return _converted(picture, "L", place)
     if "A" in picture.getbands() or "transparency" in picture.info:
-        layered = np.asarray(picture.convert("RGBA"), np.float32)
-        color = np.rint(layered[..., :3] * (layered[..., 3:] / 255.0))
+        layered = _converted(picture, "RGBA", place)
+        color = np.rint(layered[..., :3] * (layered[..., 3:] / np.float32(255.0)))
     else:
-        color = np.asarray(picture.convert("RGB"), np.float32)
+        color = _converted(picture, "RGB", place)
     gray = np.array_equal(color[..., 0], color[..., 1]) and np.array_equal(color[..., 0], color[..., 2])
     return np.asarray(color[..., 0] if gray else color, np.float32)
+
+
+def _converted(picture: Image.Image, mode: str, place: str) -> NDArray[np.float32]:
+    with refusing(place, problem=f"has colors of the kind {picture.mode}, which cannot be converted"):
+        return np.asarray(picture.convert(mode), np.float32)

@@ -1,25 +1,20 @@
-"""From a candidate to a checked `Scan`, for every format; and the same as a MONAI image reader."""
+"""From a candidate to a checked `Scan`, for every format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
-from monai.utils import SpaceKeys
-from numpy.typing import NDArray
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom import read_dicom
-from medzsad.scan.discover import discover
-from medzsad.scan.guard import silent_loggers
+from medzsad.scan.decoders import prefer_safe_decoders
+from medzsad.scan.dicom.read import read_dicom
 from medzsad.scan.itk import read_itk
-from medzsad.scan.names import shown_name
+from medzsad.scan.labels import check_no_labels
 from medzsad.scan.nifti import read_nifti
 from medzsad.scan.picture import read_picture
 from medzsad.scan.records import Candidate, ReadLimits, Scan, SourceKind
+
+prefer_safe_decoders()
 
 _MOST_NOT_FINITE = 0.2
 _READERS: dict[SourceKind, Callable[[Candidate, ReadLimits], Scan]] = {
@@ -35,14 +30,17 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
 
     Raises:
         RefusedError: The candidate is refused, or its files cannot be read rightly; with its reason code.
+        Exception: `candidate.fault`, which is ours.
     """
+    if candidate.fault is not None:
+        raise candidate.fault
     if candidate.code is not None:
         raise RefusedError(candidate.code, candidate.reason)
-    with silent_loggers():
-        scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
-    if candidate.reason:
-        return replace(scan, notes=(*scan.notes, f"Irregular series: {candidate.reason}"))
-    return scan
+    scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
+    if candidate.kind != "dicom" and not limits.allow_labels:  # DICOM says itself what is a segmentation
+        check_no_labels(scan.voxels, candidate.label)
+    irregular = (f"Irregular series: {candidate.reason}",) if candidate.reason else ()
+    return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 
 def checked_scan(scan: Scan, place: str) -> Scan:
@@ -74,43 +72,3 @@ def checked_scan(scan: Scan, place: str) -> Scan:
             f"{place} has the value {lowest:g} in every voxel. It shows nothing; leave it out.",
         )
     return scan
-
-
-class ScanReader(ImageReader):  # type: ignore[misc]
-    """Reads anything that `discover` finds eligible, as a reader for `monai.transforms.LoadImage`."""
-
-    def __init__(self, limits: ReadLimits | None = None, unpack_dir: Path | None = None) -> None:
-        self.limits = limits or ReadLimits()
-        self.unpack_dir = unpack_dir
-
-    def verify_suffix(self, filename: Sequence[PathLike[str]] | PathLike[str]) -> bool:
-        """True: formats are told apart by content."""
-        return True
-
-    def read(self, data: Sequence[PathLike[str]] | PathLike[str] | str, **_: Any) -> Scan:
-        """The only scan under the given path or paths.
-
-        Raises:
-            RefusedError: There is none, there are several, or it cannot be scored.
-        """
-        paths = [Path(data)] if isinstance(data, str | PathLike) else [Path(one) for one in data]
-        candidates = discover(paths, limits=self.limits, unpack_dir=self.unpack_dir)
-        if len(candidates) != 1:
-            raise RefusedError(
-                ReasonCode.SERIES_4D if candidates else ReasonCode.NOT_AN_IMAGE,
-                f"{shown_name(paths[0].name)} holds {len(candidates)} scans, one is needed."
-                " Choose one with discover().",
-            )
-        return read_scan(candidates[0], self.limits)
-
-    def get_data(self, img: Scan) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """The voxels and their MONAI meta data; the affine is the one into RAS+."""
-        meta = {
-            "affine": img.affine_ras.copy(),
-            "original_affine": img.affine_ras.copy(),
-            "space": SpaceKeys.RAS,
-            "spatial_shape": np.asarray(img.shape),
-            "original_channel_dim": -1 if img.voxels.ndim == 4 else float("nan"),
-            "filename_or_obj": str(img.source.files[0]) if img.source.files else img.name,
-        }
-        return img.voxels, meta

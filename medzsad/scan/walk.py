@@ -25,12 +25,14 @@ class Found:
         label: Its path relative to what was asked for.
         explicit: Whether the file itself was asked for.
         refusal: Why nothing below `path` can be listed, if so.
+        absent: Whether there is no file to open: a link to nothing, a socket or the like.
     """
 
     path: Path
     label: str
     explicit: bool = False
     refusal: RefusedError | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class _Place:
     relative: PurePath
     explicit: bool = False
     barred: bool = False
+    absent: bool = False
 
 
 def walk(paths: Sequence[Path], limits: ReadLimits, unpack_dir: Path | None) -> list[Found]:
@@ -64,13 +67,14 @@ def walk(paths: Sequence[Path], limits: ReadLimits, unpack_dir: Path | None) -> 
     """
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where it may not look)
-            raise ConfigError(f"{shown_name(path)} does not exist. Name a folder, a file or an archive.")
+            fault = "is a link to nothing" if os.path.islink(path) else "does not exist"  # noqa: PTH114
+            raise ConfigError(f"{shown_name(path)} {fault}. Name a folder, a file or an archive.")
     places = _places(paths)
     above = _common_parts(places) if _share_a_place(places) else None
     found: list[Found] = []
     for place in places:
         one = _labeled(place, above)
-        if one.refusal is None and looks_like_archive(one.path) and one.path.is_file():
+        if one.refusal is None and not one.absent and looks_like_archive(one.path) and one.path.is_file():
             found += _unpacked(one, limits, unpack_dir)
         else:
             found.append(one)
@@ -102,25 +106,27 @@ def _below(folder: Path, asked: Path) -> Iterator[_Place]:
             continue
         entered.add(here.resolve())
         try:
-            folders[:], kept = _searched(here, folders, files)
+            folders[:], kept, absent = _searched(here, folders, files)
         except OSError:  # its names may be listed, but not what they stand for
             barred.append(here)
             folders.clear()
             continue
-        for path in kept:
-            yield _Place(path, asked, path.relative_to(folder))
+        for path in sorted([*kept, *absent]):
+            yield _Place(path, asked, path.relative_to(folder), absent=path in absent)
     for path in barred:
         yield _Place(path, asked, path.relative_to(folder), barred=True)
 
 
-def _searched(here: Path, folders: Sequence[str], files: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """The sub-folders and the files of a folder that count, in order."""
+def _searched(here: Path, folders: Sequence[str], files: Sequence[str]) -> tuple[list[str], list[Path], set[Path]]:
+    """The sub-folders and the files of a folder that count, in order, and what cannot be opened as a file."""
     inner = [name for name in folders if name not in _SKIPPED_FOLDERS]
     names = [name for name in files if not name.startswith("._")]
     if RESULTS_MARK in files:  # hidden folders there are halves of results that a killed run has left
         inner = [name for name in inner if not (name.startswith(".") or (here / name / "case.json").is_file())]
         names = [name for name in names if name not in REPORT_FILES]
-    return sorted(inner), [here / name for name in sorted(names) if (here / name).is_file()]
+    paths = [here / name for name in sorted(names)]
+    kept = [path for path in paths if path.is_file()]
+    return sorted(inner), kept, set(paths) - set(kept)
 
 
 def _share_a_place(places: Sequence[_Place]) -> bool:
@@ -147,7 +153,7 @@ def _labeled(place: _Place, above: int | None) -> Found:
     label = shown_name(PurePath(*parts).as_posix())
     message = f"{label} may not be read by this user. Change its permissions."
     refusal = RefusedError(ReasonCode.FILE_UNREADABLE, message) if place.barred else None
-    return Found(place.path, label, explicit=place.explicit, refusal=refusal)
+    return Found(place.path, label, explicit=place.explicit, refusal=refusal, absent=place.absent)
 
 
 def _unpacked(archive: Found, limits: ReadLimits, unpack_dir: Path | None) -> list[Found]:
@@ -164,7 +170,7 @@ def _member(place: _Place, archive: str) -> Found:
     label = f"{archive}/{shown_name(place.relative.as_posix())}"
     nested = f"{label} is an archive within an archive, which is not unpacked. Unpack it yourself."
     refusal = RefusedError(ReasonCode.ARCHIVE_UNSAFE, nested) if looks_like_archive(place.path) else None
-    return Found(place.path, label, refusal=refusal)
+    return Found(place.path, label, refusal=refusal, absent=place.absent)
 
 
 def _unpack_folder(archive: Found, unpack_dir: Path | None) -> Path:

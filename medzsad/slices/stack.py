@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,11 +12,11 @@ from medzsad.config import Axis, ResizeRule
 from medzsad.scan.records import Scan
 from medzsad.slices.transforms import (
     SlicePlan,
+    SquarePlane,
     clip_normalize,
+    gray_levels,
     oriented_view,
-    plain_tensor,
     plan_slices,
-    plane_transform,
 )
 from medzsad.slices.window import Window, resolve_window
 
@@ -46,7 +44,7 @@ class SliceStack:
     indices: NDArray[np.int64]
     _scan: Scan
     _view: NDArray[np.float32]
-    _plane: Compose
+    _square: SquarePlane
 
     def __len__(self) -> int:
         return int(self._view.shape[2])
@@ -55,7 +53,7 @@ class SliceStack:
     def pixel_mm(self) -> tuple[float, float, float]:
         """Size of one element of a (S, size, size) stack in millimetres: (slice, row, column)."""
         height, width = self._view.shape[:2]
-        inner = self._plane.transforms[-1].inner_size(height, width)
+        inner = self._square.inner_size(height, width)
         rows, columns = self.plan.pixel_mm
         return (self.plan.slice_mm, height * rows / inner[0], width * columns / inner[1])
 
@@ -81,11 +79,12 @@ class SliceStack:
             yield batch, clip_normalize(self._squares(batch).transpose(0, 1)).transpose(0, 1).contiguous()
 
     def _squares(self, positions: NDArray[np.int64]) -> Tensor:
-        """(b, 1 or 3, size, size) in [0, 1]; transforms treat channels alike, so all slices pass as channels of one."""
+        """(b, 1 or 3, size, size) in [0, 1]; channels are treated alike, so all slices pass as channels of one."""
         planes = np.moveaxis(self._view[:, :, positions], 2, 0)  # (b, H, W) or (b, H, W, 3)
         channels = planes[:, None] if planes.ndim == 3 else np.moveaxis(planes, -1, 1)
         flat = torch.from_numpy(np.ascontiguousarray(channels.reshape(-1, *channels.shape[2:])))
-        return plain_tensor(self._plane(flat)).unflatten(0, channels.shape[:2])  # type: ignore[no-untyped-call,no-any-return]
+        squares = self._square(gray_levels(flat, self.window))
+        return squares.unflatten(0, channels.shape[:2])  # type: ignore[no-untyped-call,no-any-return]
 
     def restore(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores in the scan's own grid.
@@ -98,14 +97,12 @@ class SliceStack:
         """
         restored = np.zeros(self._scan.shape, np.float32)
         view = oriented_view(restored, self._scan, self.plan)
-        square = self._plane.transforms[-1]
-        trace = square(torch.zeros((1, *view.shape[:2])))
+        height, width = view.shape[:2]
         positions = np.flatnonzero(scores.any(axis=(1, 2)))
         for start in range(0, len(positions), _RESTORED_AT_ONCE):
             chosen = positions[start : start + _RESTORED_AT_ONCE]
-            planes = MetaTensor(torch.from_numpy(scores[chosen]))
-            planes.copy_meta_from(trace)
-            view[:, :, chosen] = np.moveaxis(square.inverse(planes).numpy(), 0, 2)
+            planes = self._square.inverse(torch.from_numpy(scores[chosen]), (height, width))
+            view[:, :, chosen] = np.moveaxis(planes.numpy(), 0, 2)
         return restored
 
 
@@ -138,7 +135,7 @@ def stack_slices(
         indices=indices.astype(np.int64),
         _scan=scan,
         _view=view,
-        _plane=plane_transform(plan, chosen, size, resize),
+        _square=SquarePlane(size, resize, plan.pixel_mm),
     )
 
 

@@ -1,12 +1,14 @@
-"""MONAI transforms between a scan's volume and the square slices that the model sees; every one of them inverts."""
+"""Between a scan's volume and the square slices that the model sees, and back.
+
+In plain torch: these are a scaling, a resize and a normalization, equal to MONAI's bit by bit (tests/slices), and
+importing any part of MONAI imports all of it, which takes as long as torch itself.
+"""
 
 from dataclasses import dataclass
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import MetaTensor
-from monai.transforms import Compose, InvertibleTransform, NormalizeIntensity, ScaleIntensityRange
+import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from torch import Tensor
@@ -81,43 +83,36 @@ def _acquisition_axis(scan: Scan, codes: tuple[str, ...]) -> int:
     return _axis_of(codes, "S")
 
 
-class SquarePlane(InvertibleTransform):  # type: ignore[misc]
+@dataclass(frozen=True, slots=True)
+class SquarePlane:
     """Resizes (C, H, W) planes to a square of `size` pixels, and back.
 
-    `fit` keeps the millimetres true: the longer side fills the square, the rest is padded evenly with `fill`.
+    `fit` keeps the millimeters true: the longer side fills the square, the rest is padded evenly with 0.
     `stretch` fills the square in both directions. Enlarging and shrinking are antialiased bicubic on the way in
     (PIL's kernel, as CLIP's own preprocessing) and bilinear on the way back, both with pixel areas aligned, so that
     a place keeps its position.
     """
 
-    def __init__(self, size: int, rule: ResizeRule, pixel_mm: tuple[float, float], fill: float = 0.0) -> None:
-        super().__init__()
-        self.size = size
-        self.rule = rule
-        self.pixel_mm = pixel_mm
-        self.fill = fill
+    size: int
+    rule: ResizeRule
+    pixel_mm: tuple[float, float]
 
-    def __call__(self, data: Tensor) -> Tensor:
+    def __call__(self, planes: Tensor) -> Tensor:
         """The planes as (C, size, size)."""
-        height, width = data.shape[-2:]
+        height, width = planes.shape[-2:]
         inner = self.inner_size(height, width)
-        resized = interpolate(plain_tensor(data)[None], inner, mode="bicubic", antialias=True, align_corners=False)
+        resized = interpolate(planes[None], inner, mode="bicubic", antialias=True, align_corners=False)
         # Bicubic overshoots at edges; CLIP's own preprocessing clips there as well, by its 8-bit pictures.
-        squared = pad(resized[0].clamp(0.0, 1.0), self._margins(inner), value=self.fill)
-        out: Tensor = MetaTensor(squared)
-        self.push_transform(out, orig_size=(height, width), extra_info={"inner": inner})
-        return out
+        return pad(resized[0].clamp(0.0, 1.0), self._margins(inner))
 
-    def inverse(self, data: Tensor) -> Tensor:
-        """The planes as (C, H, W), the padding cut away."""
-        info: dict[str, Any] = self.pop_transform(data)
-        height, width = (int(n) for n in info["orig_size"])
-        inner = tuple(int(n) for n in info["extra_info"]["inner"])
+    def inverse(self, squares: Tensor, shape: tuple[int, int]) -> Tensor:
+        """The squares (C, size, size) as (C, H, W), `shape` being H and W; the padding is cut away."""
+        inner = self.inner_size(*shape)
         left, _, top, _ = self._margins(inner)
-        kept = plain_tensor(data)[None, :, top : top + inner[0], left : left + inner[1]]
+        kept = squares[None, :, top : top + inner[0], left : left + inner[1]]
         # Without effect where the scan's pixels are the smaller ones, but slower there.
-        shrinks = inner[0] > height or inner[1] > width
-        planes: Tensor = interpolate(kept, (height, width), mode="bilinear", antialias=shrinks, align_corners=False)
+        shrinks = inner[0] > shape[0] or inner[1] > shape[1]
+        planes: Tensor = interpolate(kept, shape, mode="bilinear", antialias=shrinks, align_corners=False)
         return planes[0]
 
     def inner_size(self, height: int, width: int) -> tuple[int, int]:
@@ -143,23 +138,14 @@ def oriented_view(volume: NDArray[np.float32], scan: Scan, plan: SlicePlan) -> N
     return np.asarray(apply_orientation(volume, turn))
 
 
-def plane_transform(plan: SlicePlan, window: Window, size: int, rule: ResizeRule) -> Compose:
-    """The transform of one slice (C, H, W), C = 1 or 3, in units of the scan -> (C, size, size) in [0, 1]."""
-    return Compose(
-        [
-            ScaleIntensityRange(window.low, window.high, 0.0, 1.0, clip=True),
-            SquarePlane(size, rule, plan.pixel_mm),
-        ]
-    )
+def gray_levels(planes: Tensor, window: Window) -> Tensor:
+    """The values of the scan as gray: 0 at and below the window's low end, 1 at and above its high end."""
+    return ((planes - window.low) / (window.high - window.low)).clamp(0.0, 1.0)
 
 
 def clip_normalize(planes: Tensor) -> Tensor:
     """The planes (1 or 3, ..., H, W) in [0, 1] as three channels, normalized with CLIP's mean and deviation."""
-    normalize = NormalizeIntensity(subtrahend=CLIP_MEAN, divisor=CLIP_STD, channel_wise=True)
-    # Contiguous, since the transform works channel by channel in place and expanded channels share their memory.
-    return plain_tensor(normalize(plain_tensor(planes).expand(3, *planes.shape[1:]).contiguous()))
-
-
-def plain_tensor(data: Tensor) -> Tensor:
-    """The data as a torch.Tensor without MONAI's metadata."""
-    return data.as_tensor() if isinstance(data, MetaTensor) else data
+    channels = planes if len(planes) == 3 else planes.expand(3, *planes.shape[1:])
+    moments = zip(channels, CLIP_MEAN, CLIP_STD, strict=True)
+    # By plain numbers, channel by channel: to divide by a tensor of them may give another last bit.
+    return torch.stack([(channel - mean) / deviation for channel, mean, deviation in moments])

@@ -18,7 +18,7 @@ class DataOptions(_Part):
     """Where auxiliary images lie.
 
     Attributes:
-        root: Folder, or its json or csv file; a relative path counts from the configuration file.
+        root: Folder, or its json or csv file; a relative path counts from the configuration file, or from --data.
         layout: One of `medzsad.datasets.layouts.LAYOUTS`.
         split: Which split of layouts that have splits; the papers train on "test".
         classes: Only these; None takes all.
@@ -165,22 +165,29 @@ def result_keys(config: TrainConfig) -> dict[str, Any]:
     return flat
 
 
-def read_train_config(path: Path) -> TrainConfig:
+def read_train_config(path: Path, data: Path | None = None) -> TrainConfig:
     """The options in a YAML file; relative paths count from its folder.
+
+    Args:
+        path: The file.
+        data: What the relative `root` of its data counts from instead.
 
     Raises:
         ConfigError: The file cannot be read, a key is unknown (the nearest known one is named), or a value is wrong.
     """
-    return make_train_config(read_options(path), path.parent, str(path))
+    return make_train_config(read_options(path), path.parent, str(path), data)
 
 
-def make_train_config(options: Mapping[str, Any], folder: Path, where: str = "options") -> TrainConfig:
+def make_train_config(
+    options: Mapping[str, Any], folder: Path, where: str = "options", data: Path | None = None
+) -> TrainConfig:
     """A checked TrainConfig from plain values.
 
     Args:
         options: Keys and values.
         folder: What relative paths count from.
         where: Named in errors.
+        data: What the relative `root` of data counts from; None takes `folder`.
 
     Raises:
         ConfigError: A key is unknown or a value is wrong.
@@ -190,23 +197,23 @@ def make_train_config(options: Mapping[str, Any], folder: Path, where: str = "op
         raise ConfigError(
             f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15; or set keep: last."
         )
-    return _with_paths(config, folder)
+    return _with_paths(config, folder, folder if data is None else data)
 
 
-def _with_paths(config: TrainConfig, folder: Path) -> TrainConfig:
-    def absolute(path: Path) -> Path:
-        return (folder / path.expanduser()).resolve()
+def _with_paths(config: TrainConfig, folder: Path, data: Path) -> TrainConfig:
+    def absolute(path: Path, base: Path = folder) -> Path:
+        return (base / path.expanduser()).resolve()
 
     def named(text: str) -> str:
         return str(absolute(Path(text))) if (folder / text).is_file() else text
 
     found: dict[str, Any] = {
-        "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+        "data": config.data.model_copy(update={"root": absolute(config.data.root, data)}),
         "tower": named(config.tower),
         "start": named(config.start),
     }
     if config.cache.folder is not None:
         found["cache"] = config.cache.model_copy(update={"folder": absolute(config.cache.folder)})
     if (legacy := config.legacy_validation) is not None:
-        found["legacy_validation"] = legacy.model_copy(update={"root": absolute(legacy.root)})
+        found["legacy_validation"] = legacy.model_copy(update={"root": absolute(legacy.root, data)})
     return config.model_copy(update=found)

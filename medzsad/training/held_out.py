@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from medzsad.drawing.contact_sheet import SheetRow
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.contact_sheet import SheetRow
 from medzsad.training.distributed import World
 from medzsad.training.features import FeatureBatch, FeatureSource
-from medzsad.training.validation import ClassScores
+from medzsad.training.validation import ValidationScores
 
 _BATCH = 8
 _SHEET_ROWS = 12
@@ -24,7 +24,7 @@ def batch_scores(detector: Detector, batch: FeatureBatch, seed: int) -> tuple[Te
 
 def validation_scores(
     detector: Detector, seed: int, source: FeatureSource, world: World, keep_going: Callable[[], None]
-) -> dict[str, ClassScores]:
+) -> dict[str, ValidationScores]:
     """Scores of all images by class, the same in every process.
 
     Args:
@@ -36,19 +36,19 @@ def validation_scores(
     """
     own = list(range(len(source.records)))[world.rank :: world.size]
     plan = [own[start : start + _BATCH] for start in range(0, len(own), _BATCH)]
-    found: dict[str, ClassScores] = {}
+    found: dict[str, ValidationScores] = {}
     for batch in source.batches(plan):
         keep_going()
         maps, images = batch_scores(detector, batch, seed)
         for place, name in enumerate(batch.class_names):
-            scores = found.setdefault(name, ClassScores())
+            scores = found.setdefault(name, ValidationScores())
             scores.pixels.add(maps[place], batch.truth.masks[place], batch.truth.has_mask[place])
             scores.images.append(float(images[place]))
             scores.labels.append(int(batch.truth.labels[place]))
-    total: dict[str, ClassScores] = {}
+    total: dict[str, ValidationScores] = {}
     for part in world.gather(found):
         for name, scores in part.items():
-            total.setdefault(name, ClassScores()).merge(scores)
+            total.setdefault(name, ValidationScores()).merge(scores)
     return dict(sorted(total.items()))
 
 

@@ -17,15 +17,16 @@ from medzsad.errors import ScoringError
 from medzsad.methods.base import Method, PromptModel
 from medzsad.methods.detector import Detector
 from medzsad.methods.objective import Objective, Stage
+from medzsad.progress import Observer
 from medzsad.training.config import TrainConfig
 from medzsad.training.distributed import World
 from medzsad.training.features import FeatureBatch, FeatureSource
 from medzsad.training.held_out import validation_scores
-from medzsad.training.observer import TrainObserver
 from medzsad.training.optimization import PatienceRule, make_optimizer, rate_share, set_rates
+from medzsad.training.progress_text import epoch_text, losses_text
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import TrainState, load_state, save_state
-from medzsad.training.validation import validation_figures
+from medzsad.training.validation import validation_metrics
 from medzsad.weights.card import WeightsCard
 
 _ORDER, _NOISE, _CHOICE = 2, 3, 4  # first numbers of the random streams; 1 is that of the augmentation
@@ -142,7 +143,7 @@ class Loop:
         stop: Whether to pause, asked before every step.
     """
 
-    def __init__(self, training: Training, state: TrainState, observer: TrainObserver, stop: Stopper) -> None:
+    def __init__(self, training: Training, state: TrainState, observer: Observer, stop: Stopper) -> None:
         self.training, self.state = training, state
         self._observer, self._stop = observer, stop
         self._saved = self._ticked = time.monotonic()
@@ -183,7 +184,7 @@ class Loop:
         detector = training.detector(state.rule.stage)
         seed = training.config.seed
         scores = validation_scores(detector, seed, training.held, training.world, self._pause_if_asked)
-        return self._close_epoch(*validation_figures(scores))
+        return self._close_epoch(*validation_metrics(scores))
 
     def _train_step(
         self, step: int, count: int, parts: Sequence[Sequence[int]], batches: Iterator[FeatureBatch]
@@ -219,7 +220,7 @@ class Loop:
         state.step = step + 1
         for name, number in found.items():
             state.sums[name] = state.sums.get(name, 0.0) + number
-        self._observer.step(done + 1, total, found)
+        self._observer.step(losses_text(found), done + 1)
         if time.monotonic() - self._saved >= config.save_seconds:
             self.save()
 
@@ -269,7 +270,7 @@ class Loop:
                 training.model.load_state_dict(state.best[stage])
             self._optimizer = self._new_optimizer()
         self.save()
-        self._observer.epoch(record)
+        self._observer.note(epoch_text(record))
         return record
 
     def _pause_if_asked(self) -> None:

@@ -15,21 +15,21 @@ from medzsad.datasets.check import check_data, data_text, without_bad
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.pictures import strict_pillow
 from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
+from medzsad.drawing.contact_sheet import contact_sheet
+from medzsad.drawing.training_plots import training_plots
 from medzsad.errors import ConfigError
-from medzsad.files import write_text_atomic
+from medzsad.files import write_bytes_atomic, write_text_atomic
 from medzsad.methods.detector import Detector
+from medzsad.progress import Observer, Silent
 from medzsad.scoring.device import autocast, resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.board import Board, open_board
 from medzsad.training.calibrate import calibrate
 from medzsad.training.config import TrainConfig, result_keys
-from medzsad.training.contact_sheet import write_contact_sheet
-from medzsad.training.curves import write_curves
 from medzsad.training.distributed import World, joined_world
 from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
 from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
-from medzsad.training.observer import SilentTraining, TrainObserver
 from medzsad.training.provenance import data_provenance, finished_card, first_card
 from medzsad.training.start import first_model, trained_method
 from medzsad.training.state import TrainState, save_state
@@ -50,7 +50,7 @@ def checked_data(config: TrainConfig) -> DataSet:
     return check_data(read_data(data.root, data.layout, split=data.split, classes=data.classes))
 
 
-def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None) -> Path | None:
+def train(config: TrainConfig, out: Path, observer: Observer | None = None) -> Path | None:
     """The weights file OUT/weights.safetensors; None if the training was paused by `max_minutes`.
 
     OUT also gets state.pt to go on from, history.json, curves.png and contact_sheet.png. Started by torchrun it shares
@@ -67,7 +67,7 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
                 f"A batch of {config.batch} cannot be cut into {world.size} x {config.accumulate} parts. "
                 "Raise batch, or lower accumulate or the number of processes."
             )
-        teller = observer if observer is not None and world.first else SilentTraining()
+        teller = observer if observer is not None and world.first else Silent()
         stop = Stopper(config.max_minutes)
         training, model_config = _prepared(config, out, world, teller)
         state = begin(training)
@@ -91,10 +91,11 @@ def train(config: TrainConfig, out: Path, observer: TrainObserver | None = None)
         return path
 
 
-def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
+def _epochs(loop: Loop, observer: Observer, board: Board) -> None:
     training, state = loop.training, loop.state
     if (state.history or state.step) and training.world.first:
         observer.note(f"Going on in epoch {state.rule.epoch + 1}, step {state.step + 1}.")
+    observer.started("training", training.config.epochs * training.epoch_steps, "steps")
     while not state.done:
         stage = state.rule.stage
         record = loop.run_epoch()
@@ -102,7 +103,7 @@ def _epochs(loop: Loop, observer: TrainObserver, board: Board) -> None:
             _show(training, state, record, board, stage)
 
 
-def _prepared(config: TrainConfig, out: Path, world: World, observer: TrainObserver) -> tuple[Training, dict[str, Any]]:
+def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) -> tuple[Training, dict[str, Any]]:
     trained = trained_method(config)
     data = _usable_data(config)
     records, held = _parts(config, data)
@@ -186,10 +187,10 @@ def _show(training: Training, state: TrainState, record: dict[str, Any], board: 
     """Writes history, curves, contact sheet and the log of an epoch."""
     out = training.out
     write_text_atomic(out / "history.json", json.dumps(state.history, indent=1) + "\n")
-    write_curves(state.history, out / "curves.png")
+    write_bytes_atomic(out / "curves.png", training_plots(state.history))
     shown = training.held if training.held.records else training.train
     rows = sheet_rows(training.detector(stage), training.config.seed, shown)
-    write_contact_sheet(rows, out / "contact_sheet.png")
+    write_bytes_atomic(out / "contact_sheet.png", contact_sheet(rows))
     numbers = {f"{kind}/{name}": value for kind in ("losses", "rates") for name, value in record[kind].items()}
     numbers |= {f"validation/{name}": value for name, value in record["validation"].items() if value is not None}
     board.scalars(numbers, record["step"])

@@ -8,45 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzsad.errors import ScoringError
+from medzsad.metrics import resampled
+from medzsad.metrics.ranking import array_ranking
 
 BINS = 2**14
-FIGURES = ("pixel_ap", "pixel_auroc", "image_ap", "image_auroc")
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """Measures of one set of images.
-
-    Attributes:
-        pixel_ap: Average precision of the pixels' scores.
-        image_auroc: Area under the ROC curve of the images' scores; NaN if all have the same label.
-    """
-
-    pixel_ap: float
-    image_auroc: float
-
-
-def average_precision(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """Mean precision over the recalled positives, equal scores counted together; NaN without positives."""
-    order = np.argsort(-scores.ravel(), kind="stable")
-    ranked, hits = scores.ravel()[order], np.cumsum(labels.ravel()[order])
-    if not hits[-1]:
-        return float("nan")
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    recall = np.diff(hits[last], prepend=0) / hits[-1]
-    return float(np.sum(recall * hits[last] / (last + 1)))
-
-
-def auroc(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """Chance that a positive scores above a negative, ties counted half; NaN if either is missing."""
-    flat, truth = scores.ravel(), labels.ravel().astype(bool)
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    if not positives or not negatives:
-        return float("nan")
-    _, rank_of, counts = np.unique(flat, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts - 1) / 2
-    total = float(middle[rank_of][truth].sum())
-    return (total - positives * (positives + 1) / 2) / (positives * negatives)
+_ADVICE = "Lower the learning rate, or train with precision: float32."
+METRICS = ("pixel_ap", "pixel_auroc", "image_ap", "image_auroc")
 
 
 class BinnedScores:
@@ -84,7 +51,9 @@ class BinnedScores:
             counted = np.broadcast_to(_array(valid) > 0.5, values.shape)
             values, truth = values[counted], truth[counted]
         if np.isnan(values).any():
-            raise ScoringError("The model scored pixels of a validation image as NaN. Its weights are of no use.")
+            raise ScoringError(
+                "The model returned non-finite scores (NaN) for pixels of a validation image. " + _ADVICE
+            )
         bins = self.counts.shape[1]
         places = np.clip(values.ravel().astype(np.float64) * bins, 0, bins - 1).astype(np.int64)
         self.counts += np.bincount(places + bins * truth.ravel(), minlength=2 * bins).reshape(2, bins)
@@ -95,21 +64,20 @@ class BinnedScores:
 
     def average_precision(self) -> float | None:
         """Mean precision over the recalled positives; None without positives."""
-        sound, defect = (np.cumsum(row[::-1], dtype=np.float64) for row in self.counts)
-        if not defect[-1]:
-            return None
-        seen = sound + defect
-        recall = np.diff(defect, prepend=0.0) / defect[-1]
-        return float(np.sum(recall * defect / np.maximum(seen, 1)))
+        return _known(resampled.average_precision(*self._sides()))
 
     def auroc(self) -> float | None:
         """Chance that a positive scores above a negative, ties counted half; None if either is missing."""
+        return _known(resampled.auroc(*self._sides()))
+
+    def _sides(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Counts of the defects and of the rest."""
         sound, defect = self.counts.astype(np.float64)
-        pairs = sound.sum() * defect.sum()
-        if not pairs:
-            return None
-        below = np.cumsum(sound) - sound
-        return float(np.sum(defect * (below + sound / 2)) / pairs)
+        return defect, sound
+
+
+def _known(value: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _array(values: Tensor | NDArray[np.generic]) -> NDArray[np.float32]:
@@ -119,7 +87,7 @@ def _array(values: Tensor | NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 @dataclass(slots=True)
-class ClassScores:
+class ValidationScores:
     """What was scored of one class.
 
     Attributes:
@@ -132,43 +100,44 @@ class ClassScores:
     images: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
 
-    def merge(self, other: "ClassScores") -> None:
+    def merge(self, other: "ValidationScores") -> None:
         """Adds the scores of other images of the class."""
         self.pixels.merge(other.pixels)
         self.images += other.images
         self.labels += other.labels
 
-    def figures(self) -> dict[str, float | None]:
-        """The four `FIGURES`; None where one is not defined, as for images that all have the same label.
+    def metrics(self) -> dict[str, float | None]:
+        """The four `METRICS`; None where one is not defined, as for images that all have the same label.
 
         Raises:
             ScoringError: An image's score is not a number.
         """
         scores, labels = np.array(self.images, np.float32), np.array(self.labels, np.int64) > 0
         if np.isnan(scores).any():
-            raise ScoringError("The model scored a validation image as NaN. Its weights are of no use.")
+            raise ScoringError("The model returned a non-finite score (NaN) for a validation image. " + _ADVICE)
         both = bool(labels.any() and not labels.all())
+        images = array_ranking(scores, labels)
         return {
             "pixel_ap": self.pixels.average_precision(),
             "pixel_auroc": self.pixels.auroc(),
-            "image_ap": average_precision(scores, labels) if both else None,
-            "image_auroc": auroc(scores, labels) if both else None,
+            "image_ap": images.average_precision if both else None,
+            "image_auroc": images.auroc if both else None,
         }
 
 
-def validation_figures(
-    scores: Mapping[str, ClassScores],
+def validation_metrics(
+    scores: Mapping[str, ValidationScores],
 ) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
-    """The four `FIGURES` as means over classes, and class by class.
+    """The four `METRICS` as means over classes, and class by class.
 
-    A figure that a class does not define is None and leaves the mean; a mean over no class is None, never 0.
+    A metric that a class does not define is None and leaves the mean; a mean over no class is None, never 0.
 
     Args:
         scores: By class.
     """
-    by_class = {name: one.figures() for name, one in scores.items()}
+    by_class = {name: one.metrics() for name, one in scores.items()}
     mean: dict[str, float | None] = {}
-    for figure in FIGURES:
-        values = [value for one in by_class.values() if (value := one[figure]) is not None]
-        mean[figure] = sum(values) / len(values) if values else None
+    for metric in METRICS:
+        values = [value for one in by_class.values() if (value := one[metric]) is not None]
+        mean[metric] = sum(values) / len(values) if values else None
     return mean, by_class

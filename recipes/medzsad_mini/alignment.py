@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from medzsad.methods.losses import contrast_loss, dice_loss, focal_loss, label_loss
+from medzsad.metrics.ranking import array_ranking
 from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
 from medzsad.training.randomness import generator_for
-from medzsad.training.validation import Quality, auroc, average_precision
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 from recipes.medzsad_mini.captions import Vocabulary
@@ -173,6 +174,19 @@ def _kept(held_out: AuxiliarySet, size: int) -> Iterator[Batch]:
         yield auxiliary_batch(held_out, first, 16, size)
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Metrics of one set of images.
+
+    Attributes:
+        pixel_ap: Average precision of the pixels' scores.
+        image_auroc: Area under the ROC curve of the images' scores; NaN if all have the same label.
+    """
+
+    pixel_ap: float
+    image_auroc: float
+
+
 @torch.no_grad()
 def measure(model: Alignment, vocabulary: Vocabulary, batches: Iterator[Batch]) -> Quality:
     """Quality of the mean map over the layers, and of the image logits."""
@@ -189,8 +203,8 @@ def measure(model: Alignment, vocabulary: Vocabulary, batches: Iterator[Batch]) 
         scores.append((logits[:, 1] - logits[:, 0]).numpy())
         labels.append(batch.labels.numpy() > 0)
     return Quality(
-        average_precision(np.concatenate(maps), np.concatenate(masks)),
-        auroc(np.concatenate(scores), np.concatenate(labels)),
+        array_ranking(np.concatenate(maps), np.concatenate(masks)).average_precision,
+        array_ranking(np.concatenate(scores), np.concatenate(labels)).auroc,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.randomness import generator_for
-from medzsad.training.validation import FIGURES, ClassScores
+from medzsad.training.validation import METRICS, ValidationScores
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 
@@ -32,7 +32,7 @@ def held_out_figures(detector: Detector, held_out: AuxiliarySet, threshold: floa
     side = detector.spec.image_size
     sets = {"generated": _generated(held_out, side), "industrial": _industrial(held_out, side)}
     for name, batches in sets.items():
-        scores, touched, sound = ClassScores(), 0, 0
+        scores, touched, sound = ValidationScores(), 0, 0
         for batch in batches:
             prediction = detector.predict(batch.images, list(batch.names), SharedNoise(0))
             scores.pixels.add(prediction.score_map, batch.masks)
@@ -41,8 +41,8 @@ def held_out_figures(detector: Detector, held_out: AuxiliarySet, threshold: floa
             healthy = batch.labels == 0
             sound += int(healthy.sum())
             touched += int((prediction.score_map[healthy].amax(dim=(1, 2)) >= threshold).sum())
-        found = scores.figures()
-        figures |= {f"{name}_{figure}": found[figure] for figure in FIGURES}
+        found = scores.metrics()
+        figures |= {f"{name}_{figure}": found[figure] for figure in METRICS}
         figures[f"{name}_sound_images_touched"] = touched / sound if sound else None
     return figures
 

@@ -65,7 +65,7 @@ def test_the_list_tells_of_every_set_where_to_get_it_and_what_it_holds() -> None
     assert len(blocks) == len(all_benchmarks())
     for benchmark, block in zip(all_benchmarks(), blocks, strict=True):
         assert block.startswith(f"{benchmark.name}: {benchmark.title}")
-        assert all(f"  {key} " in block for key in ("get it", "licence", "layout", "counts"))
+        assert all(f"  {key} " in block for key in ("get it", "license", "layout", "counts"))
     assert "640 normal, 3075 abnormal" in text
     assert "968 images; how many are abnormal is not known" in text
 

@@ -8,7 +8,7 @@ from medzsad.evaluation.results import (
     ComparisonRecord,
     DifferenceRecord,
     EvaluationRecord,
-    FigureRecord,
+    MetricRecord,
     ModelComparison,
     ProblemRecord,
 )
@@ -30,16 +30,16 @@ MODEL = ModelRecord(
     description="for tests",
 )
 KNOWN = {
-    "image_auroc": FigureRecord(value=0.8314, low=0.78, high=0.8794),
-    "pixel_ap": FigureRecord(value=0.25),
-    "dice": FigureRecord(value=None, reason="no threshold is fixed"),
-    "false_positives_per_scan": FigureRecord(value=2.5, low=1.0, high=4.25),
+    "image_auroc": MetricRecord(value=0.8314, low=0.78, high=0.8794),
+    "pixel_ap": MetricRecord(value=0.25),
+    "dice": MetricRecord(value=None, reason="no threshold is fixed"),
+    "false_positives_per_scan": MetricRecord(value=2.5, low=1.0, high=4.25),
 }
 
 
 def benchmark(**changes: Any) -> BenchmarkRecord:
-    """A benchmark of one class with a published figure and a problem."""
-    one = ClassRecord(name="brain", images=20, abnormal=12, masks=11, subjects=9, figures=KNOWN)
+    """A benchmark of one class with a published metric and a problem."""
+    one = ClassRecord(name="brain", images=20, abnormal=12, masks=11, subjects=9, metrics=KNOWN)
     fields: dict[str, Any] = {
         "name": "brain_mri",
         "title": "Brains",
@@ -82,11 +82,11 @@ def comparison() -> ModelComparison:
     """Two models with one difference and one that is not defined."""
     rows = (
         DifferenceRecord(
-            benchmark="brain_mri", name="brain", kind="pictures", figure="pixel_ap",
+            benchmark="brain_mri", name="brain", kind="pictures", metric="pixel_ap",
             a=0.25, b=0.375, difference=0.125, low=0.05, high=0.2,
         ),
         DifferenceRecord(
-            benchmark="brain_mri", name="brain", kind="pictures", figure="image_auroc",
+            benchmark="brain_mri", name="brain", kind="pictures", metric="image_auroc",
             a=None, b=None, difference=None, reason="there are no normal images",
         ),
     )  # fmt: skip

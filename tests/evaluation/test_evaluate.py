@@ -1,6 +1,7 @@
-"""The command from data to figures: kept scores, bad data, protocols, volumes, comparisons."""
+"""The command from data to metrics: kept scores, bad data, protocols, volumes, comparisons."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from medzsad.cli import main
-from medzsad.evaluation.kept import KeptScores
+from medzsad.evaluation.config import read_evaluate_config
+from medzsad.evaluation.score_cache import KeptScores
 from medzsad.evaluation.synthetic import HEADS, make_head, write_synthetic
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def _run(*words: object) -> Result:
@@ -48,7 +52,7 @@ def evaluated(brains: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_figures_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Path) -> None:
+def test_metrics_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Path) -> None:
     (benchmark,) = _results(evaluated)["benchmarks"]
     kept = KeptScores(evaluated / "colondb", None)
     scores, truth = [], []
@@ -63,17 +67,17 @@ def test_figures_equal_scikit_learn_on_the_kept_maps(evaluated: Path, brains: Pa
         left, top = (side - inner[0]) // 2, (side - inner[1]) // 2
         part = stored.crop((left, top, left + inner[0], top + inner[1]))
         scores.append(np.asarray(part.resize(size, Image.Resampling.BILINEAR)).ravel())
-    figures = benchmark["mean"]
+    metrics = benchmark["mean"]
     # Pillow's bilinear filter averages where it shrinks, as torch's antialiasing does.
-    assert figures["pixel_auroc"]["value"] == pytest.approx(
+    assert metrics["pixel_auroc"]["value"] == pytest.approx(
         roc_auc_score(np.concatenate(truth), np.concatenate(scores)), abs=1e-4
     )
-    assert figures["pixel_ap"]["value"] == pytest.approx(
+    assert metrics["pixel_ap"]["value"] == pytest.approx(
         average_precision_score(np.concatenate(truth), np.concatenate(scores)), abs=1e-3
     )
 
 
-def test_sets_of_abnormal_images_only_have_no_image_figures_and_say_why(evaluated: Path) -> None:
+def test_sets_of_abnormal_images_only_have_no_image_metrics_and_say_why(evaluated: Path) -> None:
     (benchmark,) = _results(evaluated)["benchmarks"]
     assert benchmark["mean"]["image_auroc"] == {
         "value": None,
@@ -91,7 +95,7 @@ def test_unexpected_counts_are_told(evaluated: Path) -> None:
     assert "unexpected_count" in {problem["kind"] for problem in benchmark["problems"]}
 
 
-def test_kept_scores_give_the_same_figures_without_the_model(evaluated: Path, tmp_path: Path) -> None:
+def test_kept_scores_give_the_same_metrics_without_the_model(evaluated: Path, tmp_path: Path) -> None:
     done = _run("--scores-from", evaluated, "-o", tmp_path / "again", "-q")
     assert done.exit_code == 0, done.output
     first, second = _results(evaluated), _results(tmp_path / "again")
@@ -125,7 +129,7 @@ def test_an_evaluation_goes_on_where_it_was(brains: Path, evaluated: Path, tmp_p
     assert table.read_text(encoding="utf-8").splitlines(keepends=True)[:3] == lines[:3]
 
 
-def test_damaged_data_end_with_a_list_and_no_figure(brains: Path, tmp_path: Path) -> None:
+def test_damaged_data_end_with_a_list_and_no_metric(brains: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     for kind in ("images", "masks"):
         (root / kind).mkdir(parents=True)
@@ -156,12 +160,61 @@ def test_the_papers_protocol_is_named_in_every_output(brains: Path, tmp_path: Pa
     assert _results(tmp_path / "out")["protocol"] == "bayes-pfl"
 
 
-def test_a_missed_published_figure_ends_with_1(brains: Path, tmp_path: Path) -> None:
-    words = ("--benchmark", "colondb", "--data", brains, "-o", tmp_path / "out", "-q")
-    missed = _run(*words, "--tolerance", 0.0)
+def test_a_tolerance_without_anything_to_compare_is_an_error(evaluated: Path, tmp_path: Path) -> None:
+    done = _run("--scores-from", evaluated, "-o", tmp_path / "out", "-q", "--tolerance", 100)
+    assert done.exit_code == 1
+    assert "--tolerance had nothing to compare" in done.output
+    assert "measured on the tower ViT-L-14-336" in done.output
+    assert "Outside" not in done.output
+    assert (tmp_path / "out" / "results.json").is_file()
+
+
+def _as_published(evaluated: Path, folder: Path, resize: str) -> Path:
+    """A copy of an evaluation whose model says that it is the published one."""
+    shutil.copytree(evaluated, folder)
+    path = folder / "colondb" / "scores.json"
+    key = json.loads(path.read_text(encoding="utf-8"))
+    key["model"]["clip_name"] = "ViT-L-14-336"
+    path.write_text(json.dumps({**key, "trained_on": "VisA", "resize": resize}), encoding="utf-8")
+    return folder
+
+
+def test_the_published_model_that_misses_its_values_ends_with_1(evaluated: Path, tmp_path: Path) -> None:
+    source = _as_published(evaluated, tmp_path / "published", "stretch")
+    words = ("--scores-from", source, "--protocol", "bayes-pfl", "-q", "--tolerance")
+    missed = _run(*words, 0.0, "-o", tmp_path / "a")
     assert missed.exit_code == 1
-    assert "published" in missed.output
-    assert _run(*words, "--tolerance", 100).exit_code == 0
+    assert "Outside the tolerance of 0 points: colondb pixel_auroc" in missed.output
+    assert _run(*words, 100, "-o", tmp_path / "b").exit_code == 0
+
+
+def test_values_of_others_are_printed_on_request_only(evaluated: Path, tmp_path: Path) -> None:
+    words = ("--scores-from", evaluated, "-o", tmp_path / "out")
+    plain, published = _run(*words), _run(*words, "--published")
+    assert "AnomalyCLIP" not in plain.output
+    assert "AnomalyCLIP" in published.output
+    assert "values that others published for this set" in published.output
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Values that others published for this set" in html
+    assert "None of them was measured here" in html
+
+
+def test_paths_of_a_config_count_from_the_folder_given_with_data(brains: Path, tmp_path: Path) -> None:
+    config = tmp_path / "configs" / "evaluate.yaml"
+    config.parent.mkdir()
+    config.write_text(f"benchmarks: [{{benchmark: colondb, data: {brains.name}}}]", encoding="utf-8")
+    missing = _run(config, "-o", tmp_path / "out")
+    assert missing.exit_code == 2
+    assert str(config.parent / brains.name) in missing.output.replace("\n", "")
+    done = _run(config, "-o", tmp_path / "out", "--data", brains.parent)
+    assert done.exit_code == 0, done.output
+    assert Path(_results(tmp_path / "out")["options"]["benchmarks"][0]["data"]) == brains
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("evaluate_*.yaml")), ids=lambda path: path.stem)
+def test_configs_do_not_point_outside_of_the_repository(path: Path, tmp_path: Path) -> None:
+    for one in read_evaluate_config(path, {}, tmp_path).benchmarks:
+        assert one.data is None or (tmp_path in one.data.parents and ".." not in one.data.parts)
 
 
 def test_a_model_differs_from_itself_by_nothing(evaluated: Path, tmp_path: Path) -> None:
@@ -173,6 +226,51 @@ def test_a_model_differs_from_itself_by_nothing(evaluated: Path, tmp_path: Path)
             assert row["difference"] is None
         else:
             assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+    assert "A and B agree in model, data, options and versions." in done.output
+
+
+def test_a_comparison_says_in_what_the_two_differ(evaluated: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert _run("--scores-from", evaluated, "-o", other, "--threshold", 0.25, "-q").exit_code == 0
+    done = _run("--compare", evaluated, other, "-o", tmp_path / "comparison")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text(encoding="utf-8"))
+    (row,) = found["differing"]
+    assert (row["benchmark"], row["setting"], row["b"]) == ("", "threshold", "0.25")
+    (line,) = [line for line in done.output.splitlines() if line.split()[:2] == ["all", "threshold"]]
+    assert line.split()[-1] == "0.25"
+    html = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
+    assert "<td>threshold</td>" in html
+
+
+def test_a_comparison_names_model_data_and_versions_that_differ(brains: Path, evaluated: Path, tmp_path: Path) -> None:
+    other = _as_published(evaluated, tmp_path / "other", "fit")
+    copied = tmp_path / brains.name
+    shutil.copytree(brains, copied)
+    with Image.open(copied / "masks" / "head 0.png") as mask:
+        Image.fromarray(255 - np.asarray(mask)).save(copied / "masks" / "head 0.png")
+    results = _results(other)
+    results["options"]["benchmarks"][0]["data"] = str(copied)
+    results["versions"]["torch"] = "0.1"
+    (other / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    done = _run("--compare", evaluated, other, "-o", tmp_path / "comparison", "-q")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text(encoding="utf-8"))
+    differing = {row["setting"]: row["b"] for row in found["differing"]}
+    assert set(differing) == {"CLIP tower", "trained on", "data sha256", "torch"}
+    assert (differing["CLIP tower"], differing["torch"]) == ("ViT-L-14-336", "0.1")
+
+
+def test_results_of_the_first_schema_can_still_be_measured_again(evaluated: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(evaluated, old)
+    options = _results(old)["options"]
+    (old / "results.json").write_text(json.dumps({"schema_version": "1.0", "options": options}), encoding="utf-8")
+    assert _run("--scores-from", old, "-o", tmp_path / "again", "-q").exit_code == 0
+    (old / "results.json").write_text("[]", encoding="utf-8")
+    refused = _run("--scores-from", old, "-o", tmp_path / "again", "-q")
+    assert refused.exit_code == 2
+    assert "holds no results of an evaluation" in refused.output
 
 
 def test_a_set_without_data_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
@@ -184,7 +282,7 @@ def test_a_set_without_data_is_refused_before_a_model_is_loaded(tmp_path: Path) 
 def test_the_list_explains_every_benchmark() -> None:
     done = _run("--benchmark", "list")
     assert done.exit_code == 0
-    for word in ("bmad_liver", "licence", "layout", "synthetic"):
+    for word in ("bmad_liver", "license", "layout", "synthetic"):
         assert word in done.output
 
 
@@ -201,7 +299,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_volumes_get_voxel_lesion_and_volume_figures(volumes: Path, tmp_path: Path) -> None:
+def test_volumes_get_voxel_lesion_and_volume_metrics(volumes: Path, tmp_path: Path) -> None:
     done = _run("--benchmark", "pairs", "--data", volumes, "-o", tmp_path / "out", "--class-name", "brain")
     assert done.exit_code == 0, done.output
     (benchmark,) = _results(tmp_path / "out")["benchmarks"]

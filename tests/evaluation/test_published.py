@@ -1,4 +1,4 @@
-"""Published figures are those of METHODS, with their sources."""
+"""Published values are those of METHODS, with their sources."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 
 from medzsad.datasets.benchmarks import all_benchmarks
 from medzsad.errors import ConfigError
-from medzsad.evaluation.published import all_published_figures, published_figures
+from medzsad.evaluation.published import all_published_values, published_values
 
 
 @pytest.mark.parametrize(
@@ -38,32 +38,32 @@ from medzsad.evaluation.published import all_published_figures, published_figure
         ("bmad_histopathology", "image_auroc", "PatchCore", "[B]", 69.34),
     ],
 )
-def test_figures_are_those_of_the_sources(benchmark: str, metric: str, method: str, letter: str, value: float) -> None:
-    (figure,) = (f for f in published_figures(benchmark, metric, method) if f.source.startswith(letter))
-    assert figure.value == value
+def test_metrics_are_those_of_the_sources(benchmark: str, metric: str, method: str, letter: str, value: float) -> None:
+    (found,) = (f for f in published_values(benchmark, metric, method) if f.source.startswith(letter))
+    assert found.value == value
 
 
 def test_every_table_is_whole() -> None:
-    counts = Counter(figure.table for figure in all_published_figures())
-    # E.1 without the 24 figures of [M] that E.5 has, E.3 without the CoPS row of E.2, E.4 without the row of E.1.
+    counts = Counter(one.table for one in all_published_values())
+    # E.1 without the 24 values of [M] that E.5 has, E.3 without the CoPS row of E.2, E.4 without the row of E.1.
     assert counts == {"E.1": 29, "E.2": 36, "E.3": 80, "E.4": 112, "E.5": 188, "E.6": 53}
 
 
-def test_figures_retrained_by_another_paper_say_so() -> None:
-    retrained = {f.method for f in all_published_figures() if "retrained by them" in f.source}
+def test_metrics_retrained_by_another_paper_say_so() -> None:
+    retrained = {f.method for f in all_published_values() if "retrained by them" in f.source}
     assert retrained == {"AdaCLIP", "AA-CLIP"}
-    assert all(f.table == "E.5" for f in all_published_figures() if "retrained by them" in f.source)
+    assert all(f.table == "E.5" for f in all_published_values() if "retrained by them" in f.source)
 
 
 def test_disagreeing_sources_both_stay() -> None:
-    assert [f.value for f in published_figures("head_ct", "image_auroc", "bayes-pfl")] == [91.9, 95.4]
-    assert {f.value for f in published_figures("clinicdb", "pixel_auroc", "Bayes-PFL")} == {86.1, 88.2}
-    assert [f.value for f in published_figures("bmad_liver", "image_auroc", "MVFA")] == [76.24, 81.18]
+    assert [f.value for f in published_values("head_ct", "image_auroc", "bayes-pfl")] == [91.9, 95.4]
+    assert {f.value for f in published_values("clinicdb", "pixel_auroc", "Bayes-PFL")} == {86.1, 88.2}
+    assert [f.value for f in published_values("bmad_liver", "image_auroc", "MVFA")] == [76.24, 81.18]
 
 
-def test_doubtful_figures_carry_a_note() -> None:
-    (figure,) = published_figures("br35h", "image_ap", "Bayes-PFL")
-    assert (figure.value, "may be F1" in figure.note) == (93.6, True)
+def test_doubtful_metrics_carry_a_note() -> None:
+    (found,) = published_values("br35h", "image_ap", "Bayes-PFL")
+    assert (found.value, "may be F1" in found.note) == (93.6, True)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_doubtful_figures_carry_a_note() -> None:
     ],
 )
 def test_what_was_not_found_is_not_filled_in(benchmark: str, method: str) -> None:
-    assert published_figures(benchmark, method=method) == ()
+    assert published_values(benchmark, method=method) == ()
 
 
-def test_no_figure_is_entered_twice() -> None:
-    keys = Counter((f.benchmark, f.metric, f.method, f.source) for f in all_published_figures())
+def test_no_metric_is_entered_twice() -> None:
+    keys = Counter((f.benchmark, f.metric, f.method, f.source) for f in all_published_values())
     assert [key for key, count in keys.items() if count > 1] == []
 
 
@@ -93,9 +93,9 @@ def test_benchmarks_go_by_the_names_of_the_catalog() -> None:
     industrial = {"btad", "mpdd", "dtd", "ksdd2", "dagm", "rsdd"}
     others = {"cvc_300", "covid_19", "bmad_mean"}
     known = {benchmark.name for benchmark in all_benchmarks()}
-    assert {f.benchmark for f in all_published_figures()} - known == industrial | others
+    assert {f.benchmark for f in all_published_values()} - known == industrial | others
 
 
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ConfigError, match="Known are image_auroc, "):
-        published_figures("isic", "pixel_pro")
+        published_values("isic", "pixel_pro")

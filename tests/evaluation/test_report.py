@@ -1,4 +1,4 @@
-"""The report holds every figure, its pictures, and no name unescaped."""
+"""The report holds every metric, its pictures, and no name unescaped."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from medzsad.output.schema import json_text
 from tests.evaluation.records import MODEL, benchmark, comparison, evaluation
 
 
-def test_the_page_shows_figures_reasons_published_ones_and_pictures(tmp_path: Path) -> None:
+def test_the_page_shows_metrics_reasons_published_ones_and_pictures(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (200, 0, 0)).save(tmp_path / "curves.png")
     text = evaluation_html(evaluation(), {"brain_mri": {"Curves": tmp_path / "curves.png"}})
     for words in ("83.1 [78.0, 87.9]", "undefined: no threshold is fixed", "94.3", "-11.2", "second-hand"):
@@ -39,7 +39,7 @@ def test_names_from_files_are_escaped() -> None:
 def test_names_that_are_no_text_do_not_lose_the_results(tmp_path: Path) -> None:
     name = os.fsdecode(b"a\xff.png")
     problem = ProblemRecord(kind="unreadable", severity="warning", subject=name, message=f"{name} is empty.")
-    one = ClassRecord(name=name, images=1, abnormal=0, masks=0, subjects=1, figures={})
+    one = ClassRecord(name=name, images=1, abnormal=0, masks=0, subjects=1, metrics={})
     write_evaluation_report(tmp_path, evaluation(benchmark(problems=(problem,), classes=(one,))), {})
     for file in ("results.json", "report.html"):
         assert "a?.png" in (tmp_path / file).read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from medzsad.cli import main
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
 from medzsad.output.lock import LOCKS, CaseLocks, clean_leftovers
-from medzsad.run.batch import RunOrder, report_folder, run_cases
+from medzsad.run.batch import RunOrder, run_cases
+from medzsad.run.summary import report_folder
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_nifti
 

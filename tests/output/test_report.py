@@ -19,7 +19,7 @@ from medzsad.output.case import write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.report import MOST_PICTURE_BYTES, csv_text, threshold_text, write_reports
 from medzsad.output.schema import CaseRecord, ModelRecord, RunManifest, report_schema
-from medzsad.run.batch import counted
+from medzsad.run.summary import counted
 from medzsad.volume.records import CaseResult, Outcome
 from tests.output.conftest import SECRETS, MakeResult, candidate_of, with_nifti_header
 from tests.phantoms import Phantom

@@ -5,15 +5,18 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
+from PIL import Image
 
 from medzsad.config import make_config
 from medzsad.errors import ConfigError, ExitCode
 from medzsad.output.facts import CaseFacts
 from medzsad.output.schema import CaseRecord
 from medzsad.run import case as cases
-from medzsad.run import executor
 from medzsad.run.batch import RunOrder, plan_run, run_cases
+from medzsad.run.executor import ReadAhead
 from medzsad.scan.records import Candidate, ReadLimits, Scan
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
@@ -92,8 +95,6 @@ def test_a_small_scan_is_read_while_the_one_before_it_is_scored_a_large_one_is_n
     scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     write_nifti(scans / "three.nii.gz", phantom_scan(name="three", seed=2))
-    if large:
-        monkeypatch.setattr(executor, "_LARGE", 10)
     real_read, real_score = cases.read_scan, cases.detect_scan
     read: list[str] = []
     seen_by: list[bool] = []
@@ -112,7 +113,9 @@ def test_a_small_scan_is_read_while_the_one_before_it_is_scored_a_large_one_is_n
 
     monkeypatch.setattr(cases, "read_scan", reading)
     monkeypatch.setattr(cases, "detect_scan", scoring)
-    summary = run_cases(_order(scans, tmp_path / "out"), detector=detector)
+    summary = run_cases(
+        _order(scans, tmp_path / "out"), detector=detector, executor=ReadAhead(large_voxels=10 if large else 2**26)
+    )
     assert seen_by == [not large]
     assert [record.name for record in summary.records] == read
     assert [record.outcome for record in summary.records] == [Outcome.LESION] * 3
@@ -279,6 +282,17 @@ def test_threads_are_told_by_the_manifest_and_no_part_of_the_key(
     assert summary.skipped == 2
 
 
+def test_a_run_on_dicom_writes_no_uid_unless_it_is_asked_to(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    uids = [pydicom.dcmread(path).SOPInstanceUID.encode() for path in sorted((scans / "series").iterdir())]
+    run_cases(_order(scans, tmp_path / "out"), detector=detector)
+    assert not [name for name, content in _bytes(tmp_path / "out").items() if any(uid in content for uid in uids)]
+    run_cases(_order(scans, tmp_path / "asked", with_uids=True), detector=detector)
+    told = [name for name, content in _bytes(tmp_path / "asked").items() if any(uid in content for uid in uids)]
+    assert sorted(Path(name).name for name in told) == ["case.json", "report.csv", "report.json"]
+
+
 def test_warnings_are_told_at_the_end_of_a_run(scans: Path, tmp_path: Path, detector: BrightnessDetector) -> None:
     summary = run_cases(_order(scans, tmp_path / "out", window="lung", modality="MR"), detector=detector)
     assert summary.text().count(": warning: The CT window lung was applied to modality 'MR'") == 2
@@ -324,3 +338,24 @@ def test_no_patient_data_reaches_any_file(scans: Path, tmp_path: Path, detector:
         content = gzip.decompress(stored) if name.endswith(".gz") else stored
         assert b"Secret" not in content, name
         assert b"SECRET-4711" not in content, name
+
+
+def test_a_fault_of_our_reading_code_fails_its_case_and_no_other(
+    scans: Path, tmp_path: Path, detector: BrightnessDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.arange(32 * 40, dtype=np.uint16).reshape(32, 40)).save(scans / "picture.png")
+
+    def broken(*_: object) -> None:
+        raise AttributeError("planted")
+
+    monkeypatch.setattr("medzsad.scan.nifti._affine_ras", broken)
+    records = {
+        record.input.label: record for record in run_cases(_order(scans, tmp_path / "out"), detector=detector).records
+    }
+    assert records["picture.png"].outcome in (Outcome.LESION, Outcome.NO_LESION)
+    faulty = [record for label, record in records.items() if ".nii" in label]
+    assert faulty
+    for record in faulty:
+        assert record.outcome == Outcome.FAILED
+        assert "Unexpected AttributeError" in record.message
+        assert "Please report it" in record.message

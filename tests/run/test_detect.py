@@ -11,7 +11,8 @@ from medzsad.config import make_config
 from medzsad.errors import ConfigError, LockedError, OutputError, RefusedError
 from medzsad.output.case import read_case
 from medzsad.output.lock import CaseLocks
-from medzsad.run.batch import RunOrder, report_folder, run_cases
+from medzsad.run.batch import RunOrder, run_cases
+from medzsad.run.summary import report_folder
 from medzsad.scan.records import Scan, Source
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector

@@ -1,5 +1,6 @@
 """Ways to run cases: in this process and in several; side by side in one folder; through the death of a process."""
 
+import logging
 import pickle
 import threading
 import time
@@ -15,9 +16,10 @@ from medzsad.errors import ExitCode, WeightsError
 from medzsad.output.lock import CaseLocks
 from medzsad.progress import Silent
 from medzsad.run import case as case_module
-from medzsad.run.batch import RunOrder, RunSummary, run_cases
+from medzsad.run.batch import RunOrder, run_cases
 from medzsad.run.executor import CaseWork, ReadAhead
 from medzsad.run.processes import Processes
+from medzsad.run.summary import RunSummary
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.discover import discover
 from medzsad.scan.records import ReadLimits
@@ -27,7 +29,7 @@ from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_nifti
 
 SHAPE = (24, 28, 6)
-OPTIONS = {"threshold": 0.75, "window": "0,1000"}
+OPTIONS = {"threshold": 0.75, "window": "0,1000", "allow_labels": True}
 
 
 @pytest.fixture
@@ -52,10 +54,10 @@ class _Told(Silent):
     started_cases: list[str] = field(default_factory=list)
     ended_cases: list[str] = field(default_factory=list)
 
-    def case_started(self, name: str) -> None:
-        self.started_cases.append(name)
+    def step(self, text: str, done: int | None = None) -> None:
+        self.started_cases.append(text)
 
-    def case_ended(self, name: str, outcome: str, message: str) -> None:
+    def ended(self, name: str, outcome: str, message: str = "") -> None:
         self.ended_cases.append(name)
 
 
@@ -70,9 +72,10 @@ def _run_in_processes(
 
 
 def test_processes_write_the_same_bytes_in_the_same_order_as_one_process(scans: Path, tmp_path: Path) -> None:
-    ends, told = _run_in_processes(scans, tmp_path / "many", detectors.load_brightness)
-    summary = run_cases(_order(scans, tmp_path / "one"), detector=BrightnessDetector(size=32))
-    assert [end.record for end in ends] == list(summary.records)
+    told, detector = _Told(), BrightnessDetector(size=32)
+    summary = run_cases(_order(scans, tmp_path / "many", workers=2), told, detector=detector)
+    assert detector.seen == 0  # each process has its own
+    assert summary.records == run_cases(_order(scans, tmp_path / "one"), detector=detector).records
     assert sorted(told.started_cases) == sorted(told.ended_cases) == [f"case{n}" for n in range(4)]
     many, one = _bytes(tmp_path / "many"), _bytes(tmp_path / "one")
     assert {name: many[name] for name in many if name.startswith("case")} == {
@@ -129,10 +132,12 @@ def test_two_runs_into_one_folder_share_the_cases_and_score_each_once(scans: Pat
 
 
 def test_a_case_in_work_elsewhere_is_done_last_and_waited_for(
-    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
-    out, order = tmp_path / "out", []
+    out = tmp_path / "out"
+    order: list[str] = []
+    said: list[str] = []
     real = case_module.detect_scan
     with CaseLocks(out) as elsewhere:
         assert elsewhere.acquire("case0")
@@ -140,15 +145,68 @@ def test_a_case_in_work_elsewhere_is_done_last_and_waited_for(
         def scoring(*args: object) -> CaseResult:
             result = real(*args)  # type: ignore[arg-type]
             order.append(result.name)
-            if len(order) == 3:
-                threading.Timer(0.3, elsewhere.release, ("case0",)).start()
             return result
 
+        class Releasing(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                said.append(record.getMessage())
+                elsewhere.release("case0")
+
         monkeypatch.setattr(case_module, "detect_scan", scoring)
+        monkeypatch.setattr(case_module._log, "handlers", [Releasing()])
         summary = run_cases(_order(scans, out), detector=BrightnessDetector(size=32), executor=ReadAhead())
     assert order == ["case1", "case2", "case3", "case0"]
     assert [record.name for record in summary.records] == sorted(order)
-    assert "Another run is working on case case0" in caplog.text
+    assert said == ["Another run is working on case case0; waiting for it."]
+
+
+def test_a_run_holds_no_case_while_it_waits_for_another_one(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
+    free: list[bool] = []
+    with CaseLocks(tmp_path / "out") as elsewhere, CaseLocks(tmp_path / "out") as third:
+        assert elsewhere.acquire("case0")
+        assert elsewhere.acquire("case1")
+
+        def look() -> None:
+            # case0 is done by then, and case1 waited for.
+            free.append(third.acquire("case0", 0.5))
+            elsewhere.release("case1")
+
+        class Told(_Told):
+            def ended(self, name: str, outcome: str, message: str = "") -> None:
+                super().ended(name, outcome, message)
+                if name == "case3":
+                    elsewhere.release("case0")
+                elif name == "case0":
+                    threading.Timer(0.3, look).start()
+
+        told = Told()
+        run_cases(_order(scans, tmp_path / "out"), told, detector=BrightnessDetector(size=32))
+    assert told.ended_cases == ["case2", "case3", "case0", "case1"]
+    assert free == [True]
+
+
+def test_a_run_that_is_stopped_while_it_waits_for_another_one_ends(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_module, "_LOOK_S", 0.05)
+
+    class Impatient(Silent):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def step(self, text: str, done: int | None = None) -> None:
+            self.seen.append(text)
+            if self.seen.count("case0") == 2:
+                raise KeyboardInterrupt
+
+    with CaseLocks(tmp_path / "out") as elsewhere:
+        assert elsewhere.acquire("case0")
+        with pytest.raises(KeyboardInterrupt):
+            run_cases(_order(scans, tmp_path / "out"), Impatient(), detector=BrightnessDetector(size=32))
+    assert {path.name for path in (tmp_path / "out").glob("case*")} == {"case1", "case2", "case3"}
 
 
 def test_work_that_is_sent_to_another_process_leaves_the_model_behind(tmp_path: Path) -> None:

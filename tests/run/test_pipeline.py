@@ -175,6 +175,8 @@ def test_options_that_would_do_nothing_are_refused() -> None:
     scan = phantom_scan().scan
     with pytest.raises(ConfigError, match="samples"):
         medzsad.detect(scan, detector=BrightnessDetector(), samples=3)
+    with pytest.raises(ConfigError, match="workers would do nothing"):
+        medzsad.detect(scan, detector=BrightnessDetector(), workers=2)
     with pytest.raises(ConfigError, match="all-frames"):
         medzsad.detect(scan, detector=BrightnessDetector(), all_frames=True)
 

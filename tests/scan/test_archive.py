@@ -149,3 +149,147 @@ def test_scans_in_an_archive_are_found_with_a_label_that_names_it(tmp_path: Path
 def test_without_a_folder_to_unpack_into_an_archive_is_refused(tmp_path: Path) -> None:
     zip_with(tmp_path / "a.zip", "a.nii")
     assert discover([tmp_path], limits=LIMITS)[0].code == ReasonCode.ARCHIVE_UNSAFE
+
+
+def tar_of(path: Path, mode: str, content: dict[str, bytes]) -> None:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar.xz", "w:xz"), ("a.txz", "w:xz"), ("a.tar.bz2", "w:bz2")])
+def test_tar_is_read_whatever_packs_it(tmp_path: Path, name: str, mode: str) -> None:
+    phantom = phantom_scan((12, 15, 9))
+    write_nifti(tmp_path / "x.nii", phantom)
+    tar_of(tmp_path / name, mode, {"x.nii": (tmp_path / "x.nii").read_bytes()})
+    (candidate,) = discover([tmp_path / name], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert candidate.label == f"{name}/x.nii"
+    assert read_scan(candidate, LIMITS).shape == (12, 15, 9)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.tar.xz", "w:xz"), ("a.tar.bz2", "w:bz2"), ("a.tgz", "w:gz")])
+def test_a_tar_that_fills_the_disk_is_refused_whatever_packs_it(tmp_path: Path, name: str, mode: str) -> None:
+    tar_of(tmp_path / name, mode, {"a.nii": bytes(80_000_000)})
+    with pytest.raises(RefusedError, match="as archives do that fill disks") as refused:
+        unpack(tmp_path / name, tmp_path / "out", name, 10**12)
+    assert refused.value.code == ReasonCode.ARCHIVE_UNSAFE
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_tgz_is_not_called_a_bomb(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "w", {"a.nii": b"x" * 2000})
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    content[124:135] = b"77777777777"  # the size, 8 GB
+    content[148:156] = b"%06o\0 " % (sum(content[:148]) + sum(content[156:512]) + 8 * 32)  # the checksum
+    import gzip
+
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+        unpack(tmp_path / "a.tgz", tmp_path / "out", "a.tgz", 10**9)
+    assert refused.value.code == ReasonCode.FILE_UNREADABLE
+
+
+def test_a_damaged_zip_is_not_called_a_bomb(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.nii", b"x" * 2000)
+    content = (tmp_path / "a.zip").read_bytes()
+    at = content.index(b"PK\x01\x02") + 24  # the unpacked size in the directory
+    (tmp_path / "a.zip").write_bytes(content[:at] + b"\xff\xff\xff\x7f" + content[at + 4 :])
+    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+        unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
+    assert refused.value.code == ReasonCode.FILE_UNREADABLE
+
+
+def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "w", {f"{n}.nii": b"x" * 512 for n in range(4)})
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    content[2 * 1024 + 3] ^= 0xFF
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(RefusedError, match="is no whole archive"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar", 10**6)
+
+
+def test_an_extended_header_of_a_tar_fills_no_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 100_000_000
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    import tracemalloc
+
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="is no whole archive"):
+        unpack(tmp_path / "a.tgz", tmp_path / "out", "a.tgz", 10**12)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def test_archives_of_many_empty_files_are_refused_at_once(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medzsad.scan.archive._MOST_EMPTY", 50)
+    if name == "a.zip":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for number in range(600):
+                archive.writestr(f"{number}.dcm", b"")
+    else:
+        tar_of(tmp_path / name, "w:gz", {f"{number}.dcm": b"" for number in range(600)})
+    (refused,) = discover([tmp_path], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert refused.code == ReasonCode.FILE_EMPTY
+    assert "501 empty files" in refused.reason
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def test_the_number_of_files_is_limited_and_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medzsad.scan.archive._MOST_MEMBERS", 20)
+    content = {f"{number}.dcm": b"x" for number in range(21)}
+    if name == "a.zip":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member, data in content.items():
+                archive.writestr(member, data)
+        monkeypatch.setattr(zipfile, "ZipFile", None)  # its directory is not even read
+    else:
+        tar_of(tmp_path / name, "w:gz", content)
+    with pytest.raises(RefusedError, match="more than 20 files, which is the limit") as refused:
+        unpack(tmp_path / name, tmp_path / "out", name, 10**6)
+    assert refused.value.code == ReasonCode.ARCHIVE_UNSAFE
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_an_archive_without_files_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "a.zip":
+        zipfile.ZipFile(tmp_path / name, "w").close()
+    else:
+        tar_of(tmp_path / name, "w:gz", {})
+    (refused,) = discover([tmp_path], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert (refused.code, refused.label) == (ReasonCode.FILE_EMPTY, name)
+    assert "without any file" in refused.reason
+
+
+def test_a_file_and_a_folder_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "w", {"a": b"x", "a/b": b"x"})
+    with pytest.raises(RefusedError, match="two files of the same name"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar", 10**6)
+
+
+def test_a_zip_packed_in_a_way_that_does_not_exist_is_damaged(tmp_path: Path) -> None:
+    zip_with(tmp_path / "a.zip", "a.nii", b"x" * 2000)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    at = content.rindex(b"PK\x01\x02") + 10
+    content[at : at + 2] = b"\x63\x00"
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+        unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
+    assert refused.value.code == ReasonCode.FILE_UNREADABLE
+
+
+def test_a_few_empty_files_are_refused_one_by_one(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "w", {"a.dcm": b"", "b.dcm": b"", "c.txt": b"text"})
+    candidates = discover([tmp_path], limits=LIMITS, unpack_dir=tmp_path / "out")
+    assert [(c.label, c.code) for c in candidates] == [
+        ("a.tar/a.dcm", ReasonCode.FILE_EMPTY),
+        ("a.tar/b.dcm", ReasonCode.FILE_EMPTY),
+    ]

@@ -1,11 +1,14 @@
 import filecmp
 import json
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import nibabel as nib
 import pydicom
 import pytest
+import SimpleITK
 from PIL import Image
 from pydicom.data import get_testdata_file
 
@@ -388,3 +391,46 @@ def test_names_stay_unique_even_when_places_are_equal() -> None:
     names = unique_names(["a", "A", "b"], ["x", "x", "y"])
     assert len({name.casefold() for name in names}) == 3
     assert names[2] == "b"
+
+
+def test_what_no_format_knows_is_counted_and_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_nifti(tmp_path / "a.nii", phantom_scan(SMALL))
+    for name in ("anat+orig.HEAD", "anat+orig.BRIK.gz", "b.mif", "notes.txt", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"something else")
+    (tmp_path / "c.nii").symlink_to(tmp_path / "gone")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("inner/readme.md", b"text")
+    caplog.set_level("INFO", "medzsad")
+    candidates = found(tmp_path, unpack_dir=tmp_path / "out")
+    assert [c.label for c in candidates] == ["a.nii"]
+    labels = ("anat+orig.BRIK.gz", "anat+orig.HEAD", "b.mif", "c.nii", "d.zip/inner/readme.md", "notes.txt")
+    assert candidates.not_understood == labels
+    assert [record.getMessage() for record in caplog.records] == [f"Not understood: {label}" for label in labels]
+    assert candidates.remark == "6 files were not understood; -v lists them."
+
+
+def test_files_that_belong_to_a_scan_are_understood(tmp_path: Path) -> None:
+    phantom = phantom_scan(SMALL)
+    nib.save(nib.Nifti1Pair(phantom.scan.voxels, phantom.scan.affine_ras), tmp_path / "pair.img")
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(phantom.scan.voxels), str(tmp_path / "x.mhd"))
+    candidates = found(tmp_path)
+    assert [c.label for c in candidates] == ["pair.hdr", "x.mhd"]
+    assert candidates.not_understood == ()
+    assert candidates.remark == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("a.mif", "with mrconvert, say"), ("a+orig.HEAD", "3dAFNItoNIFTI"), ("a.xyz", "Convert it first")],
+)
+def test_what_no_format_knows_is_refused_by_name(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"something else")
+    (candidate,) = found(tmp_path / name)
+    assert candidate.code == ReasonCode.FILE_UNREADABLE
+    assert words in candidate.reason
+
+
+def test_a_link_to_nothing_is_a_usage_error_when_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"a\.nii is a link to nothing"):
+        found(tmp_path / "a.nii")

@@ -108,7 +108,7 @@ def test_files_with_changed_bytes_raise_nothing_but_refusals(
 
 
 def test_a_deflated_bomb_is_refused_without_inflating_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medzsad.scan.headers._MOST_INFLATED_BYTES", 5_000_000)
+    monkeypatch.setattr("medzsad.scan.dicom.headers._MOST_INFLATED_BYTES", 5_000_000)
     whole = first_file(tmp_path / "whole", transfer_syntax=DeflatedExplicitVRLittleEndian)
     start = 144 + int.from_bytes(whole[140:144], "little")
     inflated = zlib.decompress(whole[start:], -zlib.MAX_WBITS)

@@ -12,7 +12,7 @@ from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits
 from tests.phantoms import Phantom, phantom_scan, values_in_world
 
-LIMITS = ReadLimits()
+LIMITS = ReadLimits(min_slices=1)  # the grids here are small
 
 
 def write_itk(path: Path, phantom: Phantom) -> None:
@@ -140,3 +140,32 @@ def test_a_header_that_hides_where_its_data_is_named_is_refused(tmp_path: Path, 
     text = HEADERS[".mhd"].format("b.raw")
     (tmp_path / "a.mhd").write_text(f"{before}\n{text}", encoding="ascii")
     assert discover([tmp_path / "a.mhd"], limits=LIMITS)[0].code == ReasonCode.FILE_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("a.mha", ReasonCode.SERIES_4D, "2 values per voxel"),  # the format does not tell them from pairs
+        ("a.nrrd", ReasonCode.NOT_AN_IMAGE, "complex numbers"),
+    ],
+)
+def test_complex_numbers_are_refused_by_the_header(tmp_path: Path, name: str, code: ReasonCode, words: str) -> None:
+    voxels = (phantom_scan((12, 15, 9)).scan.voxels * (1 + 2j)).astype(np.complex64)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(tmp_path / name))
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.code == code
+    assert words in candidate.reason
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_metaimage_that_holds_less_than_its_header_promises_is_refused_before_itk_reads_it(
+    tmp_path: Path, packed: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = SimpleITK.GetImageFromArray(phantom_scan((12, 15, 9)).scan.voxels)
+    SimpleITK.WriteImage(image, str(tmp_path / "a.mha"), packed)
+    whole = (tmp_path / "a.mha").read_bytes()
+    (tmp_path / "a.mha").write_bytes(whole[:-40])
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    with pytest.raises(RefusedError, match=r"holds \d+ of the 6480 bytes"):
+        read_scan(candidate, LIMITS)
+    assert capfd.readouterr().err == ""

@@ -13,7 +13,7 @@ from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from tests.phantoms import all_axcodes, phantom_scan, values_in_world, write_nifti
 
-LIMITS = ReadLimits()
+LIMITS = ReadLimits(min_slices=1)  # the grids here are small
 SHAPE = (12, 15, 9)
 
 
@@ -218,3 +218,26 @@ def test_other_units_of_length_become_millimetres_in_scan_and_mask(tmp_path: Pat
     assert written.header.get_xyzt_units()[0] == "mm"
     np.testing.assert_allclose(written.affine, scan.affine_ras, atol=1e-4)
     np.testing.assert_allclose(written.header.get_zooms(), scan.spacing_mm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a.mgz", "a.mgh"])
+def test_a_freesurfer_volume_keeps_each_voxel_at_its_place(tmp_path: Path, name: str) -> None:
+    phantom = phantom_scan(SHAPE, axcodes="LIA", oblique_degrees=(5.0, 0.0, 3.0))
+    nib.save(nib.MGHImage(phantom.scan.voxels, phantom.scan.affine_ras), tmp_path / name)
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert (candidate.kind, candidate.shape) == ("nifti", phantom.scan.shape)
+    scan = read(tmp_path / name)
+    np.testing.assert_array_equal(scan.voxels, phantom.scan.voxels)
+    np.testing.assert_allclose(scan.affine_ras, phantom.scan.affine_ras, atol=1e-4)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    assert refusal(tmp_path / name) == ReasonCode.FILE_UNREADABLE
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+def test_complex_numbers_are_refused_by_the_header(tmp_path: Path, kind: type[np.complexfloating]) -> None:
+    voxels = (phantom_scan(SHAPE).scan.voxels * (1 + 2j)).astype(kind)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.code == ReasonCode.NOT_AN_IMAGE
+    assert "complex numbers" in candidate.reason

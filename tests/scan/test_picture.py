@@ -8,6 +8,7 @@ from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Scan
+from tests.phantoms import phantom_scan, write_nifti
 
 LIMITS = ReadLimits()
 GRAY = np.arange(7 * 11, dtype=np.uint8).reshape(7, 11)
@@ -93,3 +94,45 @@ def test_truncated_pictures_are_refused(tmp_path: Path, kept: int) -> None:
         with pytest.raises(RefusedError) as refused:
             read(tmp_path / name)
         assert refused.value.code == ReasonCode.FILE_UNREADABLE
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp"])
+def test_a_picture_has_pixels_and_no_millimeters_whatever_its_dots_per_inch(tmp_path: Path, name: str) -> None:
+    Image.fromarray(GRAY).save(tmp_path / name, dpi=(300, 300))
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    assert candidate.spacing_mm == ()
+    scan = read_scan(candidate, LIMITS)
+    assert not scan.has_physical_space
+    np.testing.assert_array_equal(np.abs(np.diag(scan.affine_ras)), 1)
+
+
+def test_volumes_have_measured_space(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii", phantom_scan((12, 15, 9)))
+    assert read(tmp_path / "a.nii").has_physical_space
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.png", "I;16"), ("a.tif", "I;16"), ("a.tif", "I;16B"), ("a.tif", "I")])
+def test_16_bits_and_more_keep_their_values_in_any_byte_order(tmp_path: Path, name: str, mode: str) -> None:
+    deep = GRAY.astype(np.uint16) * 800
+    kind = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4"}[mode]
+    Image.frombytes(mode, (11, 7), deep.astype(kind).tobytes()).save(tmp_path / name)
+    np.testing.assert_array_equal(read(tmp_path / name).voxels[:, :, 0].T, deep)
+
+
+def test_a_palette_with_transparency_is_color_over_black(tmp_path: Path) -> None:
+    picture = Image.fromarray((GRAY % 4).astype(np.uint8), "P")
+    picture.putpalette([10, 20, 30, 90, 80, 70, 200, 10, 10, 0, 255, 0])
+    picture.save(tmp_path / "a.png", transparency=1)
+    voxels = read(tmp_path / "a.png").voxels[:, :, 0].swapaxes(0, 1)
+    np.testing.assert_array_equal(voxels[GRAY % 4 == 0], np.tile([10, 20, 30], (20, 1)))
+    assert voxels[GRAY % 4 == 1].max() == 0
+
+
+def test_gray_with_alpha_stays_gray(tmp_path: Path) -> None:
+    Image.merge("LA", (Image.fromarray(GRAY), Image.new("L", (11, 7), 255))).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png").voxels[:, :, 0].T, GRAY)
+
+
+def test_print_colors_become_rgb(tmp_path: Path) -> None:
+    Image.fromarray(COLOR).convert("CMYK").save(tmp_path / "a.tif")
+    np.testing.assert_allclose(read(tmp_path / "a.tif").voxels[:, :, 0].swapaxes(0, 1), COLOR, atol=1)

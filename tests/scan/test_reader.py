@@ -10,11 +10,12 @@ from PIL import Image
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.discover import discover
-from medzsad.scan.reader import ScanReader, checked_scan, read_scan
+from medzsad.scan.monai_reader import ScanReader
+from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
-LIMITS = ReadLimits()
+LIMITS = ReadLimits(min_slices=1)  # the grids here are small
 ignore_nvidia = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")
 
 

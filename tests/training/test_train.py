@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import yaml
 import medzsad
 from medzsad.errors import ConfigError, WeightsError
 from medzsad.methods.noise import SharedNoise
-from medzsad.training.observer import SilentTraining
+from medzsad.progress import Silent
 from medzsad.training.train import train
 from medzsad.weights.card import card_from_json, read_card
 from tests import tiny
@@ -25,13 +24,13 @@ from tests.training.tiny_training import config, options
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class InterruptAt(SilentTraining):
+class InterruptAt(Silent):
     """Sends SIGTERM to this process after a step."""
 
     def __init__(self, step: int) -> None:
         self._step = step
 
-    def step(self, done: int, total: int, losses: Mapping[str, float]) -> None:
+    def step(self, text: str, done: int | None = None) -> None:
         if done == self._step:
             os.kill(os.getpid(), signal.SIGTERM)
 

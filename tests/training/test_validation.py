@@ -12,33 +12,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score  # type: igno
 from medzsad.errors import ScoringError
 from medzsad.training.validation import (
     BINS,
-    FIGURES,
+    METRICS,
     BinnedScores,
-    ClassScores,
-    auroc,
-    average_precision,
-    validation_figures,
+    ValidationScores,
+    validation_metrics,
 )
-
-
-def test_auroc_counts_pairs_and_ties_half() -> None:
-    rng = default_rng(0)
-    scores = rng.integers(0, 6, 60).astype(np.float32)
-    labels = rng.random(60) < 0.3
-    pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels] for b in scores[~labels]]
-    assert auroc(scores, labels) == pytest.approx(np.mean(pairs))
-
-
-def test_average_precision_of_a_known_ranking() -> None:
-    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-    assert average_precision(scores, np.array([True, False, True, False])) == pytest.approx((1 + 2 / 3) / 2)
-    assert average_precision(np.ones(4, np.float32), np.array([True, False, False, False])) == pytest.approx(0.25)
-
-
-def test_measures_without_positives_are_not_a_number() -> None:
-    scores, labels = np.ones(3, np.float32), np.zeros(3, bool)
-    assert np.isnan(auroc(scores, labels))
-    assert np.isnan(average_precision(scores, labels))
 
 
 def _maps(seed: int, share: float = 0.1) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -60,8 +38,9 @@ def test_exact_measures_agree_with_scikit_learn_on_tied_scores(pairs: list[tuple
     labels = np.array([label for _, label in pairs])
     if labels.all() or not labels.any():
         return
-    assert average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores))
-    assert auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+    images = ValidationScores(images=scores.tolist(), labels=labels.tolist()).metrics()
+    assert images["image_ap"] == pytest.approx(average_precision_score(labels, scores))
+    assert images["image_auroc"] == pytest.approx(roc_auc_score(labels, scores))
     binned = _binned(scores, labels)
     assert binned.average_precision() == pytest.approx(average_precision_score(labels, scores))
     assert binned.auroc() == pytest.approx(roc_auc_score(labels, scores))
@@ -119,7 +98,7 @@ def test_a_score_that_is_not_a_number_is_refused_where_it_counts() -> None:
         BinnedScores().add(scores, labels)
     BinnedScores().add(scores, labels, np.array([True, False]))
     with pytest.raises(ScoringError, match="NaN"):
-        ClassScores(images=[0.5, float("nan")], labels=[0, 1]).figures()
+        ValidationScores(images=[0.5, float("nan")], labels=[0, 1]).metrics()
 
 
 def test_scores_and_labels_of_different_shapes_are_refused() -> None:
@@ -134,40 +113,42 @@ def test_binned_measures_that_are_not_defined_are_none() -> None:
     assert _binned(np.array([0.3], np.float32), np.array([True])).auroc() is None
 
 
-def test_figures_are_means_over_the_classes_that_define_them() -> None:
+def test_metrics_are_means_over_the_classes_that_define_them() -> None:
     scores, labels = _maps(4)
-    full = ClassScores(_binned(scores, labels), [0.2, 0.9, 0.4, 0.3], [0, 1, 1, 0])
-    other = ClassScores(_binned(scores[:1], ~labels[:1]), [0.2, 0.9, 0.4], [1, 0, 1])
-    sound = ClassScores(_binned(scores, np.zeros_like(labels)), [0.2, 0.7], [0, 0])
-    no_pixel_label = ClassScores(images=[0.2, 0.7], labels=[0, 1])
-    mean, by_class = validation_figures({"a": full, "b": other, "c": sound, "d": no_pixel_label, "e": ClassScores()})
-    assert tuple(mean) == FIGURES
-    assert by_class["c"] == by_class["e"] == dict.fromkeys(FIGURES)
+    full = ValidationScores(_binned(scores, labels), [0.2, 0.9, 0.4, 0.3], [0, 1, 1, 0])
+    other = ValidationScores(_binned(scores[:1], ~labels[:1]), [0.2, 0.9, 0.4], [1, 0, 1])
+    sound = ValidationScores(_binned(scores, np.zeros_like(labels)), [0.2, 0.7], [0, 0])
+    no_pixel_label = ValidationScores(images=[0.2, 0.7], labels=[0, 1])
+    mean, by_class = validation_metrics(
+        {"a": full, "b": other, "c": sound, "d": no_pixel_label, "e": ValidationScores()}
+    )
+    assert tuple(mean) == METRICS
+    assert by_class["c"] == by_class["e"] == dict.fromkeys(METRICS)
     assert (by_class["d"]["pixel_ap"], by_class["d"]["pixel_auroc"]) == (None, None)
     assert (by_class["d"]["image_ap"], by_class["d"]["image_auroc"]) == (1.0, 1.0)
     assert by_class["a"]["image_auroc"] == pytest.approx(roc_auc_score([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.3]))
-    for figure in FIGURES:
+    for figure in METRICS:
         defined = [value for name in "abd" if (value := by_class[name][figure]) is not None]
         assert mean[figure] == pytest.approx(np.mean(defined))
 
 
-def test_figures_that_no_class_defines_are_none_and_never_zero() -> None:
-    nothing = dict.fromkeys(FIGURES)
-    assert validation_figures({}) == (nothing, {})
-    defects = ClassScores(images=[0.3, 0.8], labels=[1, 1])
-    assert validation_figures({"wood": defects}) == (nothing, {"wood": nothing})
+def test_metrics_that_no_class_defines_are_none_and_never_zero() -> None:
+    nothing = dict.fromkeys(METRICS)
+    assert validation_metrics({}) == (nothing, {})
+    defects = ValidationScores(images=[0.3, 0.8], labels=[1, 1])
+    assert validation_metrics({"wood": defects}) == (nothing, {"wood": nothing})
 
 
-def test_figures_of_a_perfect_and_of_a_reversed_model_are_one_and_zero() -> None:
+def test_metrics_of_a_perfect_and_of_a_reversed_model_are_one_and_zero() -> None:
     scores, labels = np.array([0.1, 0.2, 0.8, 0.9], np.float32), np.array([False, False, True, True])
-    perfect = ClassScores(_binned(scores, labels), [0.1, 0.9], [0, 1])
-    assert set(validation_figures({"wood": perfect})[0].values()) == {1.0}
-    mean, _ = validation_figures({"wood": ClassScores(_binned(scores, ~labels), [0.1, 0.9], [1, 0])})
+    perfect = ValidationScores(_binned(scores, labels), [0.1, 0.9], [0, 1])
+    assert set(validation_metrics({"wood": perfect})[0].values()) == {1.0}
+    mean, _ = validation_metrics({"wood": ValidationScores(_binned(scores, ~labels), [0.1, 0.9], [1, 0])})
     assert (mean["pixel_auroc"], mean["image_auroc"]) == (0.0, 0.0)  # a defined 0 stays
 
 
 def test_classes_scored_in_parts_are_merged() -> None:
     scores, labels = _maps(5)
-    one = ClassScores(_binned(scores[:1], labels[:1]), [0.3], [0])
-    one.merge(ClassScores(_binned(scores[1:], labels[1:]), [0.7, 0.1], [1, 0]))
-    assert one.figures() == ClassScores(_binned(scores, labels), [0.3, 0.7, 0.1], [0, 1, 0]).figures()
+    one = ValidationScores(_binned(scores[:1], labels[:1]), [0.3], [0])
+    one.merge(ValidationScores(_binned(scores[1:], labels[1:]), [0.7, 0.1], [1, 0]))
+    assert one.metrics() == ValidationScores(_binned(scores, labels), [0.3, 0.7, 0.1], [0, 1, 0]).metrics()
