@@ -1,10 +1,12 @@
 """What a training begins with: the method with its options, the tower, the model before the first step."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from medzsad.clip.text import unknown_words
 from medzsad.clip.tower import Tower
 from medzsad.errors import ConfigError
 from medzsad.methods.base import Method, PromptModel
@@ -64,6 +66,11 @@ def first_model(config: TrainConfig, trained: Trained, tower: Tower) -> PromptMo
             model = _stored_model(config.start, trained, tower)
         model.prepare_training()
     return model.requires_grad_(True)
+
+
+def class_words_unknown(model: PromptModel, tower: Tower, class_names: Iterable[str]) -> list[str]:
+    """The words for classes that the tower has no embedding for, in alphabetical order."""
+    return sorted({word for name in set(class_names) for word in unknown_words(tower.clip, model.words_for(name))})
 
 
 def _stored_model(name: str, trained: Trained, tower: Tower) -> PromptModel:
