@@ -17,7 +17,7 @@ from medzsad.files import file_sha256
 from medzsad.weights.card import is_weights_file
 from medzsad.weights.imported import read_checkpoint, recognized_method, translated, write_imported
 from medzsad.weights.load import load_detector
-from medzsad.weights.manifest import Release, check_download, find_release, list_releases, weights_path
+from medzsad.weights.manifest import Release, cache_dir, check_download, find_release, list_releases, weights_path
 from medzsad.weights.store import read_weights
 
 
@@ -115,7 +115,7 @@ def verify_weights(weights: str | Path) -> Verification:
     Raises:
         WeightsError: The file is missing, damaged, of another method, or not what its name says.
     """
-    path = Path(weights) if Path(weights).is_file() or isinstance(weights, Path) else weights_path(weights)
+    path = Path(weights) if Path(weights).is_file() or isinstance(weights, Path) else _installed(weights)
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}. Known weights come with `medzsad weights fetch NAME`.")
     size, sha256 = path.stat().st_size, file_sha256(path)
@@ -126,6 +126,12 @@ def verify_weights(weights: str | Path) -> Verification:
         if path.name == release.original or (release.kind == "clip" and path.name == release.file):
             check_download(release, path)
     return Verification(path, sha256, size, _content_verdict(path))
+
+
+def _installed(name: str) -> Path:
+    """Where the weights of a name lie: imported ones have names that are not in the manifest."""
+    imported = cache_dir() / f"{Path(name).name}.safetensors"
+    return imported if imported.is_file() else weights_path(name)
 
 
 def _content_verdict(path: Path) -> str:
@@ -142,6 +148,6 @@ def _content_verdict(path: Path) -> str:
         origin = next((release for release in list_releases() if release.sha256 == card.source_sha256), None)
         made = f", imported from {origin.original} as published" if card.source_sha256 and origin else ""
         numbers = sum(value.numel() for value in found.model.parameters())
-        return f"Weights of {card.method} called {card.name}{made}: complete, {numbers} numbers, all finite."
+        return f"Weights of {found.method.title} called {card.name}{made}: complete, {numbers} numbers, all finite."
     infer_model_config(read_tower_state(path))
     return "A CLIP tower with a vision transformer; none of the published files."
