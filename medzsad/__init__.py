@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medzsad.version import __version__
 
 if TYPE_CHECKING:
+    from medzsad.methods.base import Method
     from medzsad.run.detect import detect
     from medzsad.run.pipeline import load_detector
     from medzsad.scan.discover import discover
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from medzsad.scan.records import Scan
     from medzsad.volume.records import CaseResult, Lesion
 
-__all__ = ["CaseResult", "Lesion", "Scan", "__version__", "detect", "discover", "load_detector", "read_scan"]
+__all__ = ["CaseResult", "Lesion", "Method", "Scan", "__version__", "detect", "discover", "load_detector", "read_scan"]
 
 _HOME = {
     "CaseResult": "medzsad.volume.records",
     "Lesion": "medzsad.volume.records",
+    "Method": "medzsad.methods.base",
     "Scan": "medzsad.scan.records",
     "detect": "medzsad.run.detect",
     "discover": "medzsad.scan.discover",

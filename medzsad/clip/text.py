@@ -8,6 +8,8 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
+from medzsad.errors import ConfigError
+
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> SimpleTokenizer:
@@ -53,11 +55,16 @@ def encode_embeddings(clip: open_clip.CLIP, embeds: Tensor, eot: Tensor, deep: S
         (n, D).
 
     Raises:
-        ValueError: There are more deep prompts than blocks behind the first.
+        ConfigError: A sequence or its deep prompts are too long for the tower, or it has too few blocks for them.
     """
     blocks, length = clip.transformer.resblocks, embeds.shape[1]
-    if len(deep) >= len(blocks):
-        raise ValueError(f"{len(deep)} deep prompts need more than {len(blocks)} text blocks.")
+    longest = max((prompt.shape[1] for prompt in deep), default=0)
+    if length > clip.context_length or longest >= length or len(deep) >= len(blocks):
+        raise ConfigError(
+            f"Prompts of {length} tokens with {len(deep)} deep prompts of up to {longest} tokens do not fit the text "
+            f"tower: it takes {clip.context_length} tokens, and a deep prompt before each of its {len(blocks)} blocks "
+            "but the first."
+        )
     x, mask = embeds + clip.positional_embedding[:length], clip.attn_mask[:length, :length]
     for number, block in enumerate(blocks):
         if 0 < number <= len(deep):

@@ -60,6 +60,10 @@ class Tower:
         """Joint, text and patch width."""
         return self.joint_width, self.text_width, self.patch_width
 
+    def fits(self, widths: Sequence[int | None]) -> bool:
+        """Whether joint, text and patch width are these; None stands for any."""
+        return all(needed in {None, own} for needed, own in zip(widths, self.widths, strict=True))
+
     def features(self, images: Tensor) -> ImageFeatures:
         """Class token and patch tokens of (b, 3, S, S) CLIP-normalized images; S = spec.image_size."""
         with self.arithmetic():

@@ -22,6 +22,7 @@ from medzsad.evaluation.tolerance import EvaluatedModel, published_rows
 from medzsad.evaluation.volumes import ScoredVolumes, measure_volumes, score_volumes
 from medzsad.files import write_bytes_atomic
 from medzsad.methods.detector import Detector
+from medzsad.methods.registry import find_method, method_names
 from medzsad.output.lock import only_run
 from medzsad.output.schema import plain_value
 from medzsad.progress import Observer, Silent
@@ -70,8 +71,8 @@ def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None
     observer = observer or Silent()
     with only_run(out):
         sets = scored_sets(config, out, observer)
-        protocol = find_protocol(config.protocol)
         model = sets[0].model
+        protocol = _measuring_protocol(config, model)
         threshold, provenance = known_threshold(config, model)
         benchmarks, pictures = [], {}
         for one in sets:
@@ -144,8 +145,10 @@ def _scored(
     protocol: Protocol,
     observer: Observer,
 ) -> ScoredSet:
-    scorer = BenchmarkScorer(detector, data.word, config.seed, config.precision, config.batch_size)
+    scorer = BenchmarkScorer(detector, _word(data, detector), config.seed, config.precision, config.batch_size)
     name = data.options.called
+    for class_name in sorted({record.class_name for record in data.pictures.records} if data.pictures else {""}):
+        scorer.called(class_name)  # an unknown word ends the evaluation before it begins
     observer.note(f"{name}: scoring with {detector.card.name}")
     kept = KeptScores(out / name, scorer.key(protocol.resize if data.pictures is not None else "fit"))
     if data.pictures is not None:
@@ -162,6 +165,12 @@ def _scored(
     return ScoredSet(data, kept, tuple(problems))
 
 
+def _word(data: CheckedSet, detector: Detector) -> str:
+    if data.options.class_name is not None:
+        return detector.word(data.options.class_name)
+    return data.word if detector.model.uses_class_names else ""
+
+
 def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measured:
     """The metrics of a benchmark from its kept scores.
 
@@ -173,7 +182,7 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measu
     data = one.data
     order = MeasureOrder(
         title=data.benchmark.title,
-        protocol=find_protocol(config.protocol),
+        protocol=_measuring_protocol(config, one.model),
         threshold=known_threshold(config, one.model)[0],
         seed=config.seed,
         classification=data.benchmark.image_score == "classification",
@@ -187,6 +196,13 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measu
     if not records:
         raise ConfigError(f"{data.options.called}: no volume was scored.")
     return measure_volumes(data.word, ScoredVolumes(root, records, one.kept), order, observer)
+
+
+def _measuring_protocol(config: EvaluateConfig, model: ModelCard) -> Protocol:
+    protocol = find_protocol(config.protocol)
+    # Kept scores may be of a method that is not installed here; its own protocol is then not known.
+    known = model.method in method_names()
+    return protocol.measuring(known and find_method(model.method).protocol == protocol.name)
 
 
 def known_threshold(config: EvaluateConfig, model: ModelCard) -> tuple[float | None, str]:

@@ -19,7 +19,7 @@ from medzsad.slices.transforms import SquarePlane, clip_normalize
 PUBLISHED_SIDE = 518
 _TOP_PIXELS = 2000
 
-ImageRule = Literal["probability", "fused", "with_maximum"]
+ImageRule = Literal["probability", "fused", "with_maximum", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class Protocol:
     image_rule: ImageRule
     source: str
 
+    def measuring(self, methods_own: bool) -> "Protocol":
+        """The protocol as it measures a model; `methods_own` says whether it is that of the model's own method.
+
+        Such a model scores images as its authors do, so a rule that is not transductive would be applied twice.
+        """
+        return replace(self, image_rule="own") if methods_own and self.image_rule != "fused" else self
+
     def on_own_grid(self) -> "Protocol":
         """The same protocol with maps on the image's own grid, for pictures."""
         return replace(self, on_image_grid=True)
@@ -61,6 +68,7 @@ class Protocol:
                 "probability alone"
             ),
             "with_maximum": "image score: 0.9 of the probability and 0.1 of the highest pixel",
+            "own": "image score: that of the method itself",
         }[self.image_rule]
         return f"{self.name}: {self.source}; {self.resize}, {grid}, {smoothing}; {rule}."
 
@@ -123,7 +131,7 @@ def image_scores(protocol: Protocol, raw: Sequence[RawScore], *, classification:
     if protocol.image_rule == "with_maximum":
         return [0.9 * one.probability + 0.1 * one.maximum for one in raw]
     probabilities = [one.probability for one in raw]
-    if protocol.image_rule == "probability" or classification:
+    if protocol.image_rule in {"probability", "own"} or classification:
         return probabilities
     scaled = zip(_scaled(probabilities), _scaled([one.top_mean for one in raw]), strict=True)
     return [0.5 * probability + 0.5 * top for probability, top in scaled]

@@ -54,8 +54,17 @@ class BenchmarkScorer:
         return self.detector.device
 
     def called(self, class_name: str) -> str:
-        """The word for a class in the prompts."""
-        return self.word or class_name or self.detector.card.class_name
+        """The word for a class in the prompts; "" for a model that uses none.
+
+        Raises:
+            ConfigError: The weights do not know it.
+        """
+        if not self.detector.model.uses_class_names:
+            return ""
+        try:
+            return self.detector.word(self.word or class_name)
+        except ConfigError as error:
+            raise ConfigError(f"{error} Call all images by one of these with --class-name.") from None
 
     def score(self, images: Sequence[Tensor], class_names: Sequence[str]) -> list[tuple[NDArray[np.float32], float]]:
         """Map (side, side) and image probability of each normalized image (3, side, side).
@@ -65,7 +74,8 @@ class BenchmarkScorer:
             class_names: Of the data, one each.
         """
         scores: list[tuple[NDArray[np.float32], float]] = []
-        for word, start, stop in _runs([self.called(name) for name in class_names]):
+        words = {name: self.called(name) for name in set(class_names)}
+        for word, start, stop in _runs([words[name] for name in class_names]):
             batch = torch.stack(list(images[start:stop]))
             for maps, _, probabilities in score_batch(
                 self.detector, batch, word, SharedNoise(self.seed), self.device, self.precision

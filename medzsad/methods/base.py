@@ -44,7 +44,7 @@ class Options(BaseModel):
 
 
 class PromptModel(nn.Module, ABC):
-    """The learned part of a method; it holds no tower, knows no device and reads no file.
+    """The learned part of a method; it holds no tower, knows no device, draws no random numbers and reads no file.
 
     Attributes:
         sizes: Arguments of the constructor, all of them whole numbers.
@@ -63,8 +63,8 @@ class PromptModel(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def tower_widths(self) -> tuple[int, int, int]:
-        """Joint, text and patch width of the towers that the model fits, as `Tower.widths`."""
+    def tower_widths(self) -> tuple[int | None, int | None, int | None]:
+        """Joint, text and patch width of the towers that the model fits, as `Tower.widths`; None where any will do."""
 
     @property
     def layer_count(self) -> int | None:
@@ -108,7 +108,7 @@ class PromptModel(nn.Module, ABC):
         """Adds what only training needs; an untrained or imported model may lack it."""
 
     def inference_state(self) -> dict[str, Tensor]:
-        """The tensors that a weights file holds: all that scores depend on."""
+        """The tensors that a weights file holds, floats all of them: everything that scores depend on."""
         return self.state_dict()
 
     def trace(

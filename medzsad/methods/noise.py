@@ -34,6 +34,8 @@ class SharedNoise:
         """Draws that depend on the seed and the shapes only."""
         generator = torch.Generator().manual_seed(self.seed)
         counts = [torch.Size(shape).numel() for shape in shapes.values()]
+        if not shapes:
+            return {}
         # One long draw: cut into several, a draw whose length is no multiple of 16 would give other numbers.
         numbers = torch.split(torch.randn(sum(counts), generator=generator), counts)
         return {

@@ -30,7 +30,7 @@ def find_method(name: str) -> "Method":
     """The method called `name`.
 
     Raises:
-        ConfigError: There is none (the nearest is named), or the package that adds it does not.
+        ConfigError: There is none (the nearest is named), or the package that adds it cannot be imported or does not.
     """
     from medzsad.methods.base import Method
 
@@ -40,7 +40,10 @@ def find_method(name: str) -> "Method":
         hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(places)}."
         raise ConfigError(f"There is no method {name!r}. {hint}")
     module, _, attribute = places[name].partition(":")
-    found = getattr(import_module(module), attribute, None)
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError as error:
+        raise ConfigError(f"{places[name]} could not be imported ({error}); it is registered as {name!r}.") from error
     if not isinstance(found, Method):
         raise ConfigError(f"{places[name]} is not a Method, though it is registered as the method {name!r}.")
     return found

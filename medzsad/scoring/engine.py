@@ -1,7 +1,10 @@
 """A stack of slices to a stack of scores, in batches that fit the memory."""
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +17,11 @@ from medzsad.errors import ScoringError
 from medzsad.methods.base import Prediction
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import NoiseSource
-from medzsad.scoring.ahead import one_ahead
 from medzsad.scoring.device import autocast
 from medzsad.slices.stack import SliceStack
 
 _log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,19 @@ def score_stack(
     for values in (score, spread, image_score):
         _fill_between(values, scored, stack.tissue)
     return ScoreVolume(score, spread if has_spread else None, image_score, scored)
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items in their order, each begun in a thread as soon as the one before it is handed out.
+
+    An exception of the iterator is raised where its item would have come.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def _fill_between(values: NDArray[np.float32], scored: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> None:

@@ -224,6 +224,7 @@ def _store(path: Path, kept: _Kept) -> None:
         tensors["mask"] = kept.mask.contiguous()
     content = save(tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Not waited for until it is on disk, as other files are: there are thousands, and the digest finds a damaged one.
     partial = path.with_suffix(f".{os.getpid()}.part")
     partial.write_bytes(hashlib.sha256(content).digest() + content)
     partial.replace(path)

@@ -79,7 +79,7 @@ class Training:
         """Scores validation images with the model as it is, used as after the stage of this number."""
         options = self.objective.used_with(self.stage(number)).model_dump(mode="json")
         card = self.card.model_copy(update={"options": options, "samples": self.config.validation_samples})
-        return Detector(self.tower, self.model, self.method, card)
+        return Detector(self.tower, self.model, self.method, card).eval()
 
 
 class Stopper:
@@ -200,7 +200,7 @@ class Loop:
             name: torch.randn(shape if name in model.shared_draws else (count, *shape), generator=source)
             for name, shape in model.draw_shapes(1).items()
         }
-        model.zero_grad(set_to_none=True)
+        model.train().zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for part in parts:
             own = {name: draw if name in model.shared_draws else draw[list(part)] for name, draw in draws.items()}

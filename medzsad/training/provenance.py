@@ -55,7 +55,7 @@ def first_card(
         clip_config=opened.model_config,
         clip_sha256="" if opened.model_config else opened.sha256,
         samples=config.samples or method.samples,
-        class_name=config.class_name,
+        class_name=config.class_name if method.model.uses_class_names else "",
         license=config.license,
         source=config.source,
         trained_on=f"{names}. Data sha256 {data['sha256'][:12]}.",

@@ -1,10 +1,12 @@
 """What a training begins with: the method with its options, the tower, the model before the first step."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from medzsad.clip.text import unknown_words
 from medzsad.clip.tower import Tower
 from medzsad.errors import ConfigError
 from medzsad.methods.base import Method, PromptModel
@@ -66,6 +68,11 @@ def first_model(config: TrainConfig, trained: Trained, tower: Tower) -> PromptMo
     return model.requires_grad_(True)
 
 
+def class_words_unknown(model: PromptModel, tower: Tower, class_names: Iterable[str]) -> list[str]:
+    """The words for classes that the tower has no embedding for, in alphabetical order."""
+    return sorted({word for name in set(class_names) for word in unknown_words(tower.clip, model.words_for(name))})
+
+
 def _stored_model(name: str, trained: Trained, tower: Tower) -> PromptModel:
     found = read_weights(resolve_weights(name))
     if found.card.method != trained.method.name:
@@ -74,11 +81,11 @@ def _stored_model(name: str, trained: Trained, tower: Tower) -> PromptModel:
             "Start fresh, or name weights of this method."
         )
     model = found.model
-    given = (model.tower_widths, model.layer_count)
-    layers = None if model.layer_count is None else len(tower.spec.layers)
-    if given != (tower.widths, layers):
+    layers = len(tower.spec.layers)
+    if not tower.fits(model.tower_widths) or model.layer_count not in {None, layers}:
         raise ConfigError(
-            f"The prompts of {found.card.name} do not fit the tower: they are for widths and layers {given}, it has "
-            f"{(tower.widths, layers)}. Start fresh, or name their tower."
+            f"The prompts of {found.card.name} do not fit the tower: they are for widths and layers "
+            f"{(model.tower_widths, model.layer_count)}, it has {(tower.widths, layers)}. Start fresh, or name their "
+            "tower."
         )
     return model

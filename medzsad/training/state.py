@@ -1,14 +1,16 @@
 """Where a training stands: all that an interrupted one needs to go on to the bit."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from medzsad.errors import ConfigError
-from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
+from medzsad.files import partial_name, replace_atomic
 from medzsad.training.optimization import PatienceRule
 
 STATE_FILE = "state.pt"
@@ -80,3 +82,28 @@ def load_state(out: Path, identity: Mapping[str, Any]) -> TrainState | None:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:18] + "..." + text[-18:]
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes the state whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_name(path)
+    torch.save(state, partial)
+    replace_atomic(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state saved last; None if there is none.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError(
+            f"The saved state {path} is damaged ({error.__class__.__name__}). Delete it to train anew."
+        ) from None
+    return state

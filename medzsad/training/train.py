@@ -18,7 +18,7 @@ from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
 from medzsad.drawing.contact_sheet import contact_sheet
 from medzsad.drawing.training_plots import training_plots
 from medzsad.errors import ConfigError
-from medzsad.files import write_bytes_atomic, write_text_atomic
+from medzsad.files import file_sha256, write_bytes_atomic, write_text_atomic
 from medzsad.methods.detector import Detector
 from medzsad.progress import Observer, Silent
 from medzsad.scoring.device import autocast, resolve_device, resolve_precision
@@ -31,10 +31,10 @@ from medzsad.training.features import Change, FeatureSource
 from medzsad.training.held_out import sheet_rows
 from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
 from medzsad.training.provenance import data_provenance, finished_card, first_card
-from medzsad.training.start import first_model, trained_method
+from medzsad.training.start import class_words_unknown, first_model, trained_method
 from medzsad.training.state import TrainState, save_state
-from medzsad.weights.store import save_weights
-from medzsad.weights.tower import open_tower
+from medzsad.weights.store import resolve_weights, save_weights
+from medzsad.weights.tower import OpenedTower, open_tower
 
 WEIGHTS_FILE = "weights.safetensors"
 _BATCH = 8
@@ -113,16 +113,14 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
     opened.tower.clip.to(world.device)
     tower = dataclasses.replace(opened.tower, arithmetic=partial(autocast, world.device, precision))
     sha256 = data_sha256(data.root, data.records)
-    identity = result_keys(config) | {
+    identity = _named_files(config, opened) | {
         "options": trained.options.model_dump(mode="json"),
         "precision": precision,
         "processes": world.size,
         "data_sha256": sha256,
-        "tower_sha256": opened.sha256,
         **_legacy_identity(config, held),
     }
     cache = (config.cache.folder or out / "features") if config.cache.variants else None
-
     features = partial(
         FeatureSource,
         tower,
@@ -132,13 +130,17 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
         folder=cache,
         workers=config.workers,
     )
+    model = first_model(config, trained, tower)
     provenance = data_provenance(data.layout, sha256, records, held.records)
+    if unknown := class_words_unknown(model, tower, [record.class_name for record in (*records, *held.records)]):
+        provenance["unknown_words"] = unknown
+        observer.note(f"The tower has no embedding for: {', '.join(unknown)}. To the prompts these words are the same.")
     training = Training(
         config=config,
         method=trained.method,
         objective=trained.objective,
         tower=tower,
-        model=first_model(config, trained, tower).to(world.device),
+        model=model.to(world.device),
         card=first_card(config, trained.method, opened, identity, provenance),
         train=features(records, data.root, change=Change(config.seed, config.augment, config.mosaic)),
         held=features(held.records, held.root),
@@ -147,6 +149,14 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
         out=out,
     )
     return training, opened.model_config
+
+
+def _named_files(config: TrainConfig, opened: OpenedTower) -> dict[str, Any]:
+    """The options that the weights depend on, with names and digests of weights in place of where they lie."""
+    named = {"tower": opened.name, "tower_sha256": opened.sha256}
+    if config.start != "fresh":
+        named |= {"start": Path(config.start).name, "start_sha256": file_sha256(resolve_weights(config.start))}
+    return result_keys(config) | named
 
 
 def _legacy_identity(config: TrainConfig, held: DataSet) -> dict[str, str]:

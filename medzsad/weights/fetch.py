@@ -1,11 +1,14 @@
 """Weights brought onto this computer: downloaded and verified."""
 
 import importlib
+import logging
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+import pooch
+from open_clip.pretrained import get_pretrained_cfg
 
 from medzsad.clip.states import read_tower_state
 from medzsad.clip.tower import infer_model_config
@@ -14,7 +17,7 @@ from medzsad.files import file_sha256
 from medzsad.weights.card import is_weights_file
 from medzsad.weights.imported import read_checkpoint, recognized_method, translated, write_imported
 from medzsad.weights.load import load_detector
-from medzsad.weights.manifest import Release, check_download, find_release, list_releases, weights_path
+from medzsad.weights.manifest import Release, cache_dir, check_download, find_release, list_releases, weights_path
 from medzsad.weights.store import read_weights
 
 
@@ -86,15 +89,17 @@ def _from_google_drive(release: Release, folder: Path) -> Path:
     # gdown 5 raises the latter only, which from version 6 on is a special case of the former.
     failure = getattr(gdown.exceptions, "DownloadError", gdown.exceptions.FileURLRetrievalError)
     try:
-        gdown.download(id=release.google_drive, output=str(path), quiet=True)
+        gdown.download(id=release.google_drive, output=str(path), quiet=not sys.stderr.isatty())
     except failure as error:
         raise OSError(_sentence(error)) from error
     return path
 
 
 def _from_open_clip(release: Release, folder: Path) -> Path:
-    config = get_pretrained_cfg(release.name, release.open_clip)
-    return Path(download_pretrained(config, prefer_hf_hub=False, cache_dir=str(folder)))
+    url = get_pretrained_cfg(release.name, release.open_clip)["url"]
+    pooch.get_logger().setLevel(logging.WARNING)  # it would tell its address and folder; the bar says enough
+    # The digest is compared afterwards, by `check_download`, with a message of ours.
+    return Path(pooch.retrieve(url, known_hash=None, fname=release.file, path=folder, progressbar=sys.stderr.isatty()))
 
 
 def _sentence(error: Exception) -> str:
@@ -110,7 +115,7 @@ def verify_weights(weights: str | Path) -> Verification:
     Raises:
         WeightsError: The file is missing, damaged, of another method, or not what its name says.
     """
-    path = Path(weights) if Path(weights).is_file() or isinstance(weights, Path) else weights_path(weights)
+    path = Path(weights) if Path(weights).is_file() or isinstance(weights, Path) else _installed(weights)
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}. Known weights come with `medzsad weights fetch NAME`.")
     size, sha256 = path.stat().st_size, file_sha256(path)
@@ -121,6 +126,12 @@ def verify_weights(weights: str | Path) -> Verification:
         if path.name == release.original or (release.kind == "clip" and path.name == release.file):
             check_download(release, path)
     return Verification(path, sha256, size, _content_verdict(path))
+
+
+def _installed(name: str) -> Path:
+    """Where the weights of a name lie: imported ones have names that are not in the manifest."""
+    imported = cache_dir() / f"{Path(name).name}.safetensors"
+    return imported if imported.is_file() else weights_path(name)
 
 
 def _content_verdict(path: Path) -> str:
@@ -137,6 +148,6 @@ def _content_verdict(path: Path) -> str:
         origin = next((release for release in list_releases() if release.sha256 == card.source_sha256), None)
         made = f", imported from {origin.original} as published" if card.source_sha256 and origin else ""
         numbers = sum(value.numel() for value in found.model.parameters())
-        return f"Weights of {card.method} called {card.name}{made}: complete, {numbers} numbers, all finite."
+        return f"Weights of {found.method.title} called {card.name}{made}: complete, {numbers} numbers, all finite."
     infer_model_config(read_tower_state(path))
     return "A CLIP tower with a vision transformer; none of the published files."

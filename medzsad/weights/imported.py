@@ -15,12 +15,10 @@ from medzsad.methods.base import Method, Translation
 from medzsad.methods.detector import checked_options
 from medzsad.methods.registry import find_method, method_names
 from medzsad.weights.card import WeightsCard
-from medzsad.weights.manifest import Release, cache_dir, find_release, list_releases
+from medzsad.weights.manifest import Release, cache_dir, list_releases
 from medzsad.weights.store import save_weights
 
-_THRESHOLD = (
-    "0.5, the decision boundary between the two prompts; not calibrated. The authors publish no threshold for one scan."
-)
+_THRESHOLD = "0.5, the middle of the range; not calibrated. The authors publish no threshold for one scan."
 # What files of other kinds are recognized by, for a message that helps.
 _OTHERS = (
     ({"prompt_learner"}, "a prompt learner of another method, such as AnomalyCLIP, Crane or FAPrompt"),
@@ -48,7 +46,7 @@ def read_checkpoint(path: Path) -> object:
             f"{path.name} is not a file of PyTorch weights, or holds more than tensors, which is refused because "
             "loading it could run code. Get it from its authors again."
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError) as error:
+    except Exception as error:  # what a damaged pickle raises is whatever its bytes happen to call for
         raise WeightsError(
             f"{path.name} is not a readable file of PyTorch weights ({type(error).__name__}). Fetch it again."
         ) from error
@@ -80,9 +78,25 @@ def _description(content: object) -> str:
 
 
 def translated(content: Any, method: Method, path: Path) -> Translation:
-    """The content of a method's checkpoint under our names."""
+    """The content of a method's checkpoint under our names: finite numbers, and the very ones that its model needs.
+
+    Raises:
+        WeightsError: They are others.
+    """
     assert method.importer is not None
-    return method.importer.translate(content, path)
+    found = method.importer.translate(content, path)
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in method.model(**found.sizes).inference_state().items()}
+    given = {name: tuple(value.shape) for name, value in found.state.items()}
+    if wrong := sorted(name for name in {*expected, *given} if expected.get(name) != given.get(name)):
+        name = wrong[0]
+        raise WeightsError(
+            f"{path.name} does not hold the weights of {method.title}: {name} has the shape "
+            f"{given.get(name, 'of nothing')}, {expected.get(name, 'nothing of this name')} is expected."
+        )
+    if bad := [name for name, value in found.state.items() if not bool(value.isfinite().all())]:
+        raise WeightsError(f"{path.name} is damaged: what becomes {bad[0]} holds numbers that are not finite.")
+    return found
 
 
 def write_imported(
@@ -126,7 +140,7 @@ def write_imported(
         samples=method.samples,
         class_name="object" if model.uses_class_names else "",
         clip_name=method.clip_name,
-        clip_sha256=find_release(method.clip_name).sha256,
+        clip_sha256=next((one.sha256 for one in list_releases() if one.name == method.clip_name), ""),
         threshold=0.5,
         threshold_provenance=_THRESHOLD,
         license=release.license if release else "unknown",
@@ -163,14 +177,16 @@ def import_weights(
 
 
 def _release(path: Path, name: str, sha256: str) -> Release | None:
-    releases = [release for release in list_releases() if release.original]
+    releases = list_releases()
     for release in releases:
-        if release.sha256 == sha256:
+        if release.original and release.sha256 == sha256:
             return release
     for release in releases:
-        if release.original == path.name or release.name == name:
+        if release.original and (release.original == path.name or release.name == name):
             raise WeightsError(
                 f"{path.name} has sha256 {sha256}, the published weights {release.name} have {release.sha256}. Fetch "
                 "them again, or rename the file and give another name to import it as weights of unknown origin."
             )
+        if release.name == (name or path.stem):
+            raise WeightsError(f"{release.name} is the name of other weights; give these another one with --name.")
     return None

@@ -58,9 +58,9 @@ def _check_samples(samples: int | None, sampled: bool, card: WeightsCard) -> Non
         raise ConfigError(f"The weights {card.name} are of a method that samples no prompts; leave out samples.")
 
 
-def check_fit(tower: Tower, needed: tuple[int, int, int], card: WeightsCard) -> None:
+def check_fit(tower: Tower, needed: tuple[int | None, int | None, int | None], card: WeightsCard) -> None:
     """Raises a WeightsError if a tower does not have the widths (joint, text, patch tokens) that weights need."""
-    if tower.widths != needed:
+    if not tower.fits(needed):
         raise WeightsError(
             f"The weights {card.name} need the CLIP tower {card.clip_name} (joint, text and patch width {needed}), "
             f"the given tower has {tower.widths}. Name the right file with --clip-weights."

@@ -16,8 +16,8 @@ from torch.nn.functional import interpolate, normalize
 
 from medzsad.methods.losses import contrast_loss, dice_loss, focal_loss, label_loss
 from medzsad.metrics.ranking import array_ranking
-from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
 from medzsad.training.randomness import generator_for
+from medzsad.training.state import load_checkpoint, save_checkpoint
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 from recipes.medzsad_mini.captions import Vocabulary

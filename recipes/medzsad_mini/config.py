@@ -101,13 +101,17 @@ class MiniConfig(BaseModel):
         return self.stages[-1]
 
 
-def read_mini_config(path: Path) -> MiniConfig:
-    """The recipe in a YAML file; a relative path counts from the file's folder.
+def read_mini_config(path: Path, data: Path | None = None) -> MiniConfig:
+    """The recipe in a YAML file.
+
+    Args:
+        path: The file.
+        data: What relative paths in it count from; None takes the file's folder.
 
     Raises:
         ConfigError: The file cannot be read or a key or value is wrong.
     """
     config = checked_model(MiniConfig, read_options(path), str(path))
     paths = {"auxiliary": config.auxiliary, "teacher": config.teacher}
-    found = {key: (path.parent / value).resolve() for key, value in paths.items() if value is not None}
+    found = {key: ((data or path.parent) / value).resolve() for key, value in paths.items() if value is not None}
     return config.model_copy(update=found)

@@ -15,9 +15,9 @@ from medzsad.generator.images import generate
 from medzsad.methods.bayes_pfl.model import BayesPFL, BayesPFLTrainOptions
 from medzsad.methods.bayes_pfl.objective import BayesPFLObjective
 from medzsad.methods.objective import Stage, Truth
-from medzsad.training.checkpoints import load_checkpoint, save_checkpoint
 from medzsad.training.optimization import make_optimizer, set_rates, warm_up_cosine
 from medzsad.training.randomness import generator_for
+from medzsad.training.state import load_checkpoint, save_checkpoint
 from recipes.medzsad_mini.alignment import Alignment
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, draw_batch, normalize_images

@@ -1,4 +1,5 @@
-"""Trains medzsad-mini: `python -m recipes.medzsad_mini.recipe recipes/medzsad_mini/config.yaml --out runs/mini`.
+"""Trains medzsad-mini: `python -m recipes.medzsad_mini.recipe recipes/medzsad_mini/config.yaml --data DATA
+--out runs/mini`.
 
 Two phases. In the first a small CLIP tower, its stem taken from SqueezeNet, learns on generated slices and some
 industrial images to tell lesions from tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are
@@ -83,12 +84,13 @@ def describe(config: MiniConfig) -> WeightsCard:
 
 @click.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="What paths count from.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs/mini"), show_default=True)
-def main(config: Path, out: Path) -> None:
+def main(config: Path, data: Path | None, out: Path) -> None:
     """Train medzsad-mini as CONFIG says; goes on from what OUT holds."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        path = train_mini(read_mini_config(config), out)
+        path = train_mini(read_mini_config(config, data), out)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"Weights: {path}")

@@ -11,8 +11,7 @@ from torch import Tensor
 from medzsad.errors import ScoringError
 from medzsad.methods.base import Prediction
 from medzsad.methods.noise import NoiseSource, SharedNoise
-from medzsad.scoring.ahead import one_ahead
-from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
+from medzsad.scoring.engine import ScoreVolume, one_ahead, score_stack, smooth
 from medzsad.slices.stack import SliceStack, stack_slices
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan

@@ -1,5 +1,9 @@
 import dataclasses
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +17,7 @@ from medzsad.weights import fetch, imported, manifest
 from medzsad.weights.card import read_card
 from medzsad.weights.fetch import fetch_weights, verify_weights
 from medzsad.weights.imported import import_weights
-from medzsad.weights.manifest import Release, find_release
+from medzsad.weights.manifest import Release
 from medzsad.weights.store import resolve_weights
 from tests import tiny
 
@@ -102,23 +106,66 @@ def test_without_gdown_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> 
         fetch_weights(VISA)
 
 
-def test_the_tower_comes_through_open_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    source = tmp_path / "tower.pt"
+class _Server(ThreadingHTTPServer):
+    """Serves a folder of this computer; what it has served is in `asked`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[str] = []
+        server = self
+
+        class Handler(SimpleHTTPRequestHandler):
+            def log_message(self, format: str, *values: object) -> None:
+                server.asked.append(self.path)
+
+        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[_Server]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with _Server(folder) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+def _served_tower(monkeypatch: pytest.MonkeyPatch, server: _Server, folder: Path) -> Path:
+    source = folder / "served" / "ViT-L-14-336px.pt"
+    address = f"http://127.0.0.1:{server.server_port}/{source.name}"
+    monkeypatch.setattr(fetch, "get_pretrained_cfg", lambda model, tag: {"url": address})
     torch.save(tiny.tower().state_dict(), source)
-    _pin(monkeypatch, "ViT-L-14-336", source)
+    return source
 
-    def download(config: dict[str, Any], *, prefer_hf_hub: bool, cache_dir: str) -> str:
-        assert find_release("bayes-pfl-visa").clip == "ViT-L-14-336"
-        assert "ViT-L-14-336px.pt" in config["url"]
-        assert not prefer_hf_hub
-        path = Path(cache_dir) / "ViT-L-14-336px.pt"
-        path.write_bytes(source.read_bytes())
-        return str(path)
 
-    monkeypatch.setattr(fetch, "download_pretrained", download)
+def test_the_tower_comes_from_the_address_that_open_clip_knows(
+    monkeypatch: pytest.MonkeyPatch, server: _Server, tmp_path: Path
+) -> None:
+    assert "ViT-L-14-336px.pt" in fetch.get_pretrained_cfg("ViT-L-14-336", "openai")["url"]
+    _pin(monkeypatch, "ViT-L-14-336", _served_tower(monkeypatch, server, tmp_path))
     path = fetch_weights("ViT-L-14-336", tmp_path / "elsewhere")
+    assert server.asked == ["/ViT-L-14-336px.pt"]
     assert path == tmp_path / "elsewhere" / "ViT-L-14-336px.pt"
     assert "as published" in verify_weights(path).verdict
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_another_tower_than_the_published_one_installs_nothing(
+    monkeypatch: pytest.MonkeyPatch, server: _Server, tmp_path: Path
+) -> None:
+    _served_tower(monkeypatch, server, tmp_path)
+    with pytest.raises(WeightsError, match="has 934088680"):
+        fetch_weights("ViT-L-14-336", tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_tower_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, server: _Server, tmp_path: Path) -> None:
+    _served_tower(monkeypatch, server, tmp_path).unlink()
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        fetch_weights("ViT-L-14-336", tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_import_installs_under_the_given_name(original: Path, cache: Path) -> None:

@@ -156,6 +156,8 @@ def _check_shapes(state: dict[str, Tensor], sizes: dict[str, int]) -> None:
     missing = sorted(set(expected) - set(state))
     if missing:
         raise WeightsError(f"Not complete weights of Bayes-PFL: nothing becomes {_some(missing)}.")
+    if more := sorted(set(state) - set(expected)):
+        raise WeightsError(f"Not weights of Bayes-PFL: {len(more)} unknown entries, that would become {_some(more)}.")
     for name, shape in expected.items():
         if tuple(state[name].shape) != shape:
             raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}, expected {shape}.")

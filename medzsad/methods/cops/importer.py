@@ -32,6 +32,8 @@ _RENAMES = (
 )
 # What the authors' program leaves out of its files as well: unused, or for training only.
 _IGNORED = re.compile(r"(projector|extractor_|vae_encoder\.|token).*")
+# Two sizes that no shape tells.
+_CATEGORY_TOKENS, _HEADS = 2, 12
 _MARKS = {"ctx_pos", "t_n", "t_a", "vae_decoder.net.0.weight"}
 
 
@@ -56,7 +58,7 @@ class CoPSImporter:
         official = content["prompt_learner"]
         if not all(isinstance(value, Tensor) for value in official.values()):
             raise WeightsError(f"{path.name} is not a checkpoint of CoPS: prompt_learner holds more than tensors.")
-        return translate(official)
+        return translate({str(name): value for name, value in official.items()})
 
     def check_tower(self, content: Any, tower: Tower) -> None:
         """Nothing in these files tells which tower they were made for."""
@@ -75,12 +77,17 @@ def translate(official: Mapping[str, Tensor]) -> Translation:
         raise WeightsError(f"Not weights of CoPS: {len(unknown)} unknown entries, such as {', '.join(unknown[:3])}.")
     for key, value in official.items():
         if key not in ignored and (name := our_name(key)):
-            state[name] = value.detach().float().squeeze((0, 1)) if key.startswith("ctx_") else value.detach().float()
+            plain = key.startswith("ctx_") and value.ndim == 4
+            state[name] = value.detach().float().squeeze((0, 1)) if plain else value.detach().float()
     sizes = _sizes(state)
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in CoPS(**sizes).state_dict().items()}
     if missing := sorted(set(expected) - set(state)):
         raise WeightsError(f"Not complete weights of CoPS: nothing becomes {', '.join(missing[:3])}.")
+    if more := sorted(set(state) - set(expected)):
+        raise WeightsError(
+            f"Not weights of CoPS: {len(more)} unknown entries, that would become {', '.join(more[:3])}."
+        )
     for name, shape in expected.items():
         if tuple(state[name].shape) != shape:
             raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}, expected {shape}.")
@@ -89,16 +96,23 @@ def translate(official: Mapping[str, Tensor]) -> Translation:
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     for name in ("prompt_normal", "query_normal"):
+        if name not in state:
+            raise WeightsError(f"Not complete weights of CoPS: nothing becomes {name}.")
         if state[name].ndim != 2:
             raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}.")
     (learned, width), states = state["prompt_normal"].shape, len(state["query_normal"])
+    if learned - states <= _CATEGORY_TOKENS or width % _HEADS:
+        raise WeightsError(
+            f"Not weights of CoPS: prompts of {learned} tokens of width {width} leave no context beside {states} state "
+            f"and {_CATEGORY_TOKENS} category tokens, or cannot be cut into {_HEADS} heads."
+        )
     deep = sorted(name for name in state if name.startswith("deep."))
     return {
         "width": width,
-        "context_tokens": learned - states - 2,
+        "context_tokens": learned - states - _CATEGORY_TOKENS,
         "state_tokens": states,
-        "category_tokens": 2,
+        "category_tokens": _CATEGORY_TOKENS,
         "deep_prompts": len(deep),
         "deep_tokens": len(state[deep[0]]) if deep else 1,
-        "heads": 12,
+        "heads": _HEADS,
     }
