@@ -1,4 +1,4 @@
-"""The threshold lets through the stated share of sound pixels, and says on which images."""
+"""The threshold lets through the stated share of normal pixels, and says on which images."""
 
 from collections.abc import Iterator, Sequence
 
@@ -73,7 +73,7 @@ def test_the_share_of_images_touched_is_counted() -> None:
 def test_without_sound_images_the_phantoms_count_alone_and_the_provenance_says_so() -> None:
     calibration = calibrate(BrightnessDetector(SIDE), [], false_pixels=0.05, phantoms=9, class_name="tissue")
     assert rate(phantom_levels(9), calibration.threshold) == pytest.approx(0.05, rel=0.02)
-    assert "no sound auxiliary image was given" in calibration.provenance
+    assert "no normal auxiliary image was given" in calibration.provenance
     assert "9 generated healthy phantoms" in calibration.provenance
     assert not any(name.startswith("auxiliary") for name in calibration.metrics)
 
@@ -82,7 +82,7 @@ def test_the_provenance_states_counts_rates_and_that_nothing_medical_was_used() 
     calibration = found(false_pixels=0.05)
     text = calibration.provenance
     assert "Chosen for at most 5.00% false pixels in each of two sets" in text
-    assert f"{calibration.metrics['auxiliary_false_pixels']:.2%} of the pixels of 10 sound auxiliary" in text
+    assert f"{calibration.metrics['auxiliary_false_pixels']:.2%} of the pixels of 10 normal auxiliary" in text
     assert f"{calibration.metrics['phantom_false_pixels']:.2%} of the pixels of 12 generated healthy phantoms" in text
     assert text.endswith("No medical image was used.")
 
@@ -107,7 +107,7 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 
 
 def test_no_image_at_all_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs sound images"):
+    with pytest.raises(ConfigError, match="needs normal images"):
         calibrate(BrightnessDetector(SIDE), [], phantoms=0, class_name="tissue")
 
 
