@@ -32,7 +32,10 @@ _OPTIONS = (
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("-v", "--verbose", is_flag=True, help="List the files that were not understood.")
 def inspect(scans: tuple[Path, ...], as_json: bool, verbose: bool, **flags: Any) -> None:
-    """List every series and file in SCANS with its grid, and what `run` would do with it and why."""
+    """List every series and file in SCANS with its grid, and what `run` would do with it and why.
+
+    Only headers are read. What the pixels alone show, such as damage or a mask in place of a scan, `run` finds out.
+    """
     with reported_errors(quiet=False, verbose=verbose):
         from medzsad.config import make_config
 

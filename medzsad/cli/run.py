@@ -35,7 +35,7 @@ def run(
     """Find lesions in SCANS: folders, files and archives of DICOM, NIfTI, NRRD, MHA and pictures.
 
     Writes OUT/report.html, report.json, report.csv, and per case a mask and a score map in the scan's own grid.
-    A run that was interrupted goes on where it stopped when it is started again.
+    An interrupted run continues where it stopped when it is started again.
     """
     with reported_errors(quiet, verbose):
         options = _config(config, given(flags))

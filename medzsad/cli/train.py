@@ -24,8 +24,8 @@ from medzsad.errors import ExitCode
 def train(config: Path, out: Path | None, data: Path | None, check: bool, as_json: bool, quiet: bool) -> None:
     """Learn prompts from industrial defects as CONFIG says, a YAML file such as configs/train_visa.yaml.
 
-    Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. A training that was interrupted
-    goes on where it was when it is started again. --check ends with 2 if the data have errors.
+    Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. An interrupted
+    training continues where it stopped when it is started again. --check ends with 2 if the data have errors.
     """
     with reported_errors(quiet, verbose=False):
         if out is None and not check:

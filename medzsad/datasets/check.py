@@ -56,7 +56,7 @@ def check_data(data: DataSet, purpose: Purpose = "training") -> DataSet:
 def without_bad(data: DataSet, purpose: Purpose = "training") -> DataSet:
     """The data without the records that an error names; those errors become warnings.
 
-    What concerns whole classes is judged anew, so an error that remains stands in the way of the purpose.
+    What concerns whole classes is judged again, so an error that remains stands in the way of the purpose.
     """
     bad = {problem.subject for problem in data.problems if problem.severity == "error"}
     records = tuple(record for record in data.records if relative_name(data.root, record.image) not in bad)

@@ -164,7 +164,7 @@ def _differences(
     message = (
         f"The labels {name} lie elsewhere than the image: the affines differ by up to {largest:.4g} mm "
         f"({AFFINE_TOLERANCE_MM} mm are allowed), corners by up to {apart:.4g} mm. "
-        "If the voxels correspond all the same, mend the header of the labels; if not, resample them onto the image."
+        "If the voxels correspond all the same, correct the header of the labels; if not, resample them onto the image."
     )
     return [Problem("affine_mismatch", "error", subject, message)]
 

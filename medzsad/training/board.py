@@ -71,7 +71,7 @@ class EventBoard:
 def open_board(folder: Path | None) -> Board:
     """A board that writes into `folder`, or one that keeps nothing if it is None.
 
-    A training that goes on opens the same folder again; TensorBoard joins the files.
+    A training that is continued opens the same folder again; TensorBoard joins the files.
 
     Raises:
         ConfigError: The package tensorboard is not installed.

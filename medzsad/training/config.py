@@ -49,7 +49,7 @@ class CacheOptions(_Part):
 
     Attributes:
         variants: Augmented variants of each training image; epoch e sees variant e mod `variants`. 0 keeps nothing
-            and augments anew in every epoch.
+            and augments differently in every epoch.
         folder: Where they lie; None takes OUT/features.
     """
 

@@ -1,4 +1,4 @@
-"""From a configuration to a weights file: check, train, calibrate, write. Interrupted, it goes on where it was."""
+"""From a configuration to a weights file: check, train, calibrate, write; continued after an interruption."""
 
 import dataclasses
 import json
