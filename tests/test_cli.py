@@ -211,3 +211,10 @@ def test_inspect_tells_of_copies_and_names_no_format_that_it_does_not_know(tmp_p
     assert "6 files that are byte-for-byte copies of others were left out." in " ".join(" ".join(listed).split())
     found = json.loads(CliRunner().invoke(main, ["inspect", str(tmp_path / "in"), "--json"]).output)
     assert {one["kind"]: len(one["notes"]) for one in found} == {"dicom": 1, "unknown": 0}
+
+
+@pytest.mark.parametrize("group", [[], ["weights"]], ids=["medzsad", "medzsad weights"])
+def test_the_list_of_commands_cuts_no_sentence(group: list[str]) -> None:
+    listed = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output.split("Commands:")[1].strip()
+    assert all(line.strip().endswith(".") for line in listed.splitlines())
+    assert "..." not in listed

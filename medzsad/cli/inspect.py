@@ -27,7 +27,12 @@ _OPTIONS = (
 )
 
 
-@click.command(cls=ConfiguredCommand, models=["medzsad.config:RunConfig"], only=_OPTIONS)
+@click.command(
+    cls=ConfiguredCommand,
+    models=["medzsad.config:RunConfig"],
+    only=_OPTIONS,
+    short_help="List what is in SCANS and what `run` would do with it.",
+)
 @click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("-v", "--verbose", is_flag=True, help="List the files that were not understood.")

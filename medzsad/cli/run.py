@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from medzsad.config import RunConfig
 
 
-@click.command(cls=ConfiguredCommand, models=["medzsad.config:RunConfig"])
+@click.command(
+    cls=ConfiguredCommand, models=["medzsad.config:RunConfig"], short_help="Find lesions in SCANS and write masks."
+)
 @click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with options; flags override it.")

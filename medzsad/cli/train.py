@@ -10,7 +10,7 @@ from medzsad.cli.startup import quick_imports
 from medzsad.errors import ExitCode
 
 
-@click.command()
+@click.command(short_help="Learn prompts from images of industrial defects.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the weights, the plots and the state.")
 @click.option(
