@@ -91,9 +91,6 @@ class ToyImporter:
         state = content["toy"]
         return Translation({"width": len(state["direction"])}, state, {"sharpness": 2.0}, (), ())
 
-    def check_tower(self, content: Any, tower: Tower) -> None:
-        pass
-
 
 METHOD = Method(
     name="toy",

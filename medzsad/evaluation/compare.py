@@ -6,9 +6,8 @@ from typing import Literal
 
 from medzsad.errors import ConfigError
 from medzsad.evaluation.config import EvaluateConfig, earlier_options, earlier_versions, make_evaluate_config
-from medzsad.evaluation.evaluate import ScoredSet, known_threshold, measure, scored_sets
+from medzsad.evaluation.evaluate import ScoredSet, known_threshold, measure, measuring_protocol, scored_sets
 from medzsad.evaluation.measurement import Measured
-from medzsad.evaluation.protocol import find_protocol
 from medzsad.evaluation.results import DifferenceRecord, ModelComparison, SettingRecord
 from medzsad.evaluation.settings import differing_settings, settings_of
 from medzsad.metrics.metric import Metric, interval
@@ -52,7 +51,7 @@ def compare_evaluations(a: Path, b: Path, observer: Observer | None = None) -> M
     for name in common:
         observer.note(f"{name}: measuring both")
         rows += list(_differences(name, sets[0][name], sets[1][name], configs, observer))
-    protocol = find_protocol(configs[0].protocol)
+    protocol = measuring_protocol(configs[0], sets[0][common[0]].model)
     return ModelComparison(
         medzsad_version=__version__,
         a=sets[0][common[0]].model,

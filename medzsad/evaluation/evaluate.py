@@ -72,7 +72,7 @@ def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None
     with only_run(out):
         sets = scored_sets(config, out, observer)
         model = sets[0].model
-        protocol = _measuring_protocol(config, model)
+        protocol = measuring_protocol(config, model)
         threshold, provenance = known_threshold(config, model)
         benchmarks, pictures = [], {}
         for one in sets:
@@ -182,7 +182,7 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measu
     data = one.data
     order = MeasureOrder(
         title=data.benchmark.title,
-        protocol=_measuring_protocol(config, one.model),
+        protocol=measuring_protocol(config, one.model),
         threshold=known_threshold(config, one.model)[0],
         seed=config.seed,
         classification=data.benchmark.image_score == "classification",
@@ -198,7 +198,13 @@ def measure(one: ScoredSet, config: EvaluateConfig, observer: Observer) -> Measu
     return measure_volumes(data.word, ScoredVolumes(root, records, one.kept), order, observer)
 
 
-def _measuring_protocol(config: EvaluateConfig, model: ModelCard) -> Protocol:
+def measuring_protocol(config: EvaluateConfig, model: ModelCard) -> Protocol:
+    """The protocol of a configuration, as it measures the scores of a model.
+
+    Args:
+        config: Names the protocol.
+        model: Under the protocol of its own method, its image scores are taken as they are.
+    """
     protocol = find_protocol(config.protocol)
     # Kept scores may be of a method that is not installed here; its own protocol is then not known.
     known = model.method in method_names()

@@ -157,9 +157,6 @@ class Importer(Protocol):
         """
         ...
 
-    def check_tower(self, content: Any, tower: Tower) -> None:
-        """Raises a WeightsError if the content was made for another tower; files that cannot tell are let pass."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medzsad.clip.tower import Tower
 from medzsad.errors import WeightsError
 from medzsad.methods.base import Translation
-from medzsad.methods.bayes_pfl.model import BayesPFL
+from medzsad.methods.renaming import accounted_for, needed, renamed, tensors_under
 
 # Theirs to ours; the encoders' Sequential has the same indices in both.
 _RENAMES = (
@@ -49,13 +48,7 @@ class BayesPFLImporter:
 
     def translate(self, content: Any, path: Path) -> Translation:
         """Their state dict under our names; the stage is that of the file's name."""
-        state = content["MyModel"]
-        if not all(isinstance(value, Tensor) for value in state.values()):
-            raise WeightsError(f"{path.name} is not a checkpoint of Bayes-PFL: MyModel holds more than tensors.")
-        return translate({str(name): value for name, value in state.items()}, official_stage(path))
-
-    def check_tower(self, content: Any, tower: Tower) -> None:
-        """Nothing in these files tells which tower they were made for."""
+        return translate(tensors_under(content, "MyModel", "Bayes-PFL", path), official_stage(path))
 
 
 def translate(official: dict[str, Tensor], stage: int = 2) -> Translation:
@@ -66,35 +59,23 @@ def translate(official: dict[str, Tensor], stage: int = 2) -> Translation:
         stage: Training stage that it was saved in.
 
     Raises:
-        WeightsError: A key is missing or unknown, a shape is wrong, or entries that should be the same differ.
+        WeightsError: A key is unknown, one that sizes are read from is missing or of another shape, or entries that
+            should be the same differ.
     """
-    state: dict[str, Tensor] = {}
-    aliases, ignored, unknown = [], [], []
-    for key, value in official.items():
-        if original := _alias_of(key):
-            _check_alias(official, key, original)
-            aliases.append(key)
-        elif _IGNORED.fullmatch(key):
-            ignored.append(key)
-        elif name := our_name(key):
-            state[name] = value.detach().float()
-        else:
-            unknown.append(key)
-    if unknown:
-        raise WeightsError(f"Not weights of Bayes-PFL: {len(unknown)} unknown entries, such as {_some(unknown)}.")
+    aliases = {key: original for key in official if (original := _alias_of(key))}
+    for key, original in aliases.items():
+        _check_alias(official, key, original)
+    own = {key: value for key, value in official.items() if key not in aliases}
+    state, ignored = accounted_for(own, _RENAMES, _IGNORED.fullmatch, "Bayes-PFL")
     sizes = _sizes(state)
     for name in [name for name in state if re.fullmatch(r"(normal|abnormal)_flow\..+", name)]:
         state[name] = _flat(state[name], name, sizes)
-    _check_shapes(state, sizes)
-    return Translation(sizes, state, {"stage": stage}, tuple(aliases), tuple(ignored))
+    return Translation(sizes, state, {"stage": stage}, tuple(aliases), ignored)
 
 
 def our_name(key: str) -> str | None:
     """Our name of one of the authors' tensors; None if it is not one that scores depend on."""
-    for pattern, name in _RENAMES:
-        if match := re.fullmatch(pattern, key):
-            return match.expand(name)
-    return None
+    return renamed(key, _RENAMES)
 
 
 def _alias_of(key: str) -> str | None:
@@ -111,23 +92,15 @@ def _check_alias(official: dict[str, Tensor], key: str, original: str) -> None:
         raise WeightsError(f"The weights contradict themselves: {key} differs from {original}.")
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(sorted(keys)[:3])
-
-
 def _sizes(state: dict[str, Tensor]) -> dict[str, int]:
-    needed = {
+    axes = {
         "prompt_context": 3,
         "prompt_normal": 3,
         "summary.reduce.weight": 2,
         "context_flow.beta.weight": 2,
         "refinement.patches.0.weight": 2,
     }
-    for name, dims in needed.items():
-        if name not in state:
-            raise WeightsError(f"Not weights of Bayes-PFL: nothing that becomes {name} is in the file.")
-        if state[name].ndim != dims:
-            raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}.")
+    needed(state, axes, "Bayes-PFL")
     bank, context_tokens, width = state["prompt_context"].shape
     return {
         "width": width,
@@ -148,19 +121,6 @@ def _flat(value: Tensor, name: str, sizes: dict[str, int]) -> Tensor:
     if value.numel() != torch.Size(shape).numel():
         raise WeightsError(f"Weights that become {name} have shape {tuple(value.shape)}, {shape} is expected.")
     return value.reshape(shape)
-
-
-def _check_shapes(state: dict[str, Tensor], sizes: dict[str, int]) -> None:
-    with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in BayesPFL(**sizes).state_dict().items()}
-    missing = sorted(set(expected) - set(state))
-    if missing:
-        raise WeightsError(f"Not complete weights of Bayes-PFL: nothing becomes {_some(missing)}.")
-    if more := sorted(set(state) - set(expected)):
-        raise WeightsError(f"Not weights of Bayes-PFL: {len(more)} unknown entries, that would become {_some(more)}.")
-    for name, shape in expected.items():
-        if tuple(state[name].shape) != shape:
-            raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}, expected {shape}.")
 
 
 def official_stage(path: Path) -> int:

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from medzsad.clip.tower import Tower
 from medzsad.errors import WeightsError
 from medzsad.methods.base import Translation
-from medzsad.methods.cops.model import CoPS
+from medzsad.methods.renaming import accounted_for, needed, renamed, tensors_under
 
 # Theirs to ours.
 _RENAMES = (
@@ -39,10 +37,7 @@ _MARKS = {"ctx_pos", "t_n", "t_a", "vae_decoder.net.0.weight"}
 
 def our_name(key: str) -> str | None:
     """Our name of one of the authors' tensors; None if there is none."""
-    for pattern, name in _RENAMES:
-        if match := re.fullmatch(pattern, key):
-            return match.expand(name)
-    return None
+    return renamed(key, _RENAMES)
 
 
 class CoPSImporter:
@@ -55,51 +50,24 @@ class CoPSImporter:
 
     def translate(self, content: Any, path: Path) -> Translation:
         """Their state dict under our names."""
-        official = content["prompt_learner"]
-        if not all(isinstance(value, Tensor) for value in official.values()):
-            raise WeightsError(f"{path.name} is not a checkpoint of CoPS: prompt_learner holds more than tensors.")
-        return translate({str(name): value for name, value in official.items()})
-
-    def check_tower(self, content: Any, tower: Tower) -> None:
-        """Nothing in these files tells which tower they were made for."""
+        return translate(tensors_under(content, "prompt_learner", "CoPS", path))
 
 
 def translate(official: Mapping[str, Tensor]) -> Translation:
     """The authors' state dict under our names, with every key accounted for.
 
     Raises:
-        WeightsError: A key is missing or unknown, or a shape is wrong.
+        WeightsError: A key is unknown, or one that sizes are read from is missing or of another shape.
     """
-    state: dict[str, Tensor] = {}
-    ignored = [key for key in official if _IGNORED.fullmatch(key)]
-    unknown = [key for key in official if key not in ignored and our_name(key) is None]
-    if unknown:
-        raise WeightsError(f"Not weights of CoPS: {len(unknown)} unknown entries, such as {', '.join(unknown[:3])}.")
-    for key, value in official.items():
-        if key not in ignored and (name := our_name(key)):
-            plain = key.startswith("ctx_") and value.ndim == 4
-            state[name] = value.detach().float().squeeze((0, 1)) if plain else value.detach().float()
-    sizes = _sizes(state)
-    with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in CoPS(**sizes).state_dict().items()}
-    if missing := sorted(set(expected) - set(state)):
-        raise WeightsError(f"Not complete weights of CoPS: nothing becomes {', '.join(missing[:3])}.")
-    if more := sorted(set(state) - set(expected)):
-        raise WeightsError(
-            f"Not weights of CoPS: {len(more)} unknown entries, that would become {', '.join(more[:3])}."
-        )
-    for name, shape in expected.items():
-        if tuple(state[name].shape) != shape:
-            raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}, expected {shape}.")
-    return Translation(sizes, state, {}, (), tuple(ignored))
+    state, ignored = accounted_for(official, _RENAMES, _IGNORED.fullmatch, "CoPS")
+    for name in ("prompt_normal", "prompt_abnormal"):
+        if name in state and state[name].ndim == 4:
+            state[name] = state[name].squeeze((0, 1))
+    return Translation(_sizes(state), state, {}, (), ignored)
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    for name in ("prompt_normal", "query_normal"):
-        if name not in state:
-            raise WeightsError(f"Not complete weights of CoPS: nothing becomes {name}.")
-        if state[name].ndim != 2:
-            raise WeightsError(f"Weights that become {name} have shape {tuple(state[name].shape)}.")
+    needed(state, {"prompt_normal": 2, "query_normal": 2}, "CoPS")
     (learned, width), states = state["prompt_normal"].shape, len(state["query_normal"])
     if learned - states <= _CATEGORY_TOKENS or width % _HEADS:
         raise WeightsError(
