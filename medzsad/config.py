@@ -118,7 +118,7 @@ class RunConfig(BaseModel):
     min_slices: int = Field(
         default=4,
         ge=1,
-        description="Fewest slices of a volume in any format; images of a single slice are no volumes.",
+        description="Fewest slices of a volume in any format; images of a single slice are not counted as volumes.",
     )
     max_voxels: int = Field(
         default=1_000_000_000,

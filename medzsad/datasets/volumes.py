@@ -143,7 +143,7 @@ def _frame_problems(subject: str, image: tuple[tuple[int, ...], Any], frame: int
         message = f"The image has {frames} frames. Choose one, 0 to {frames - 1}."
         return [Problem("several_frames", "error", subject, message)]
     if frames > 1 and frame is not None and not 0 <= frame < frames:
-        message = f"The image has {frames} frames, number {frame} is none of them (0 to {frames - 1})."
+        message = f"The image has {frames} frames, so there is no frame {frame}. Choose one from 0 to {frames - 1}."
         return [Problem("missing_frame", "error", subject, message)]
     return []
 

@@ -164,7 +164,7 @@ def _stump(found: Found) -> Candidate | None:
     empty = found.path.stat().st_size == 0
     message = (
         f"{found.label} {problem}. It lies among DICOM files, so it is probably a slice that was cut or damaged."
-        " Fetch it again, or delete it if it is none."
+        " Fetch it again, or delete it if it does not belong to the series."
     )
     code = ReasonCode.FILE_EMPTY if empty else ReasonCode.FILE_UNREADABLE
     return _refused(found, RefusedError(code, message))

@@ -131,10 +131,11 @@ def _judge(
     if steps.min() < _SAME_PLACE_MM:
         count = int((steps < _SAME_PLACE_MM).sum())
         first = int(np.argmin(steps))
-        share = "shares" if count == 1 else "share"
+        share, (one, other) = "shares" if count == 1 else "share", names[first : first + 2]
+        both = f"{one} and {other}" if one != other else f"two files called {one}"
         return ReasonCode.GEOMETRY_DUPLICATE_POSITION, (
-            f"{count} of {len(names)} slices {share} the position of another, for instance {names[first]} and"
-            f" {names[first + 1]} ({steps[first]:.2f} mm apart). They may be phases or echoes. {_HINT}"
+            f"{count} of {len(names)} slices {share} the position of another, for instance {both}"
+            f" ({steps[first]:.2f} mm apart). They may be phases or echoes. {_HINT}"
         )
     also_tilted = f" The slices are also tilted by {tilt_degrees:.1f} degrees." if tilt_degrees else ""
     if np.abs(steps - steps.mean()).max() > _SPACING_TOLERANCE * steps.mean():

@@ -39,7 +39,9 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
     if candidate.kind != "dicom" and not limits.allow_labels:  # DICOM says itself what is a segmentation
         check_no_labels(scan.voxels, candidate.label)
-    irregular = (f"Irregular: {candidate.reason}",) if candidate.reason else ()
+    irregular = (
+        (f"Irregular series, scored because of --allow-irregular: {candidate.reason}",) if candidate.reason else ()
+    )
     return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 

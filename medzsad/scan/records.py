@@ -200,6 +200,6 @@ def chosen_frames(place: str, count: int, frame: int | None, all_frames: bool) -
     if not 0 <= frame < count:
         raise RefusedError(
             ReasonCode.SERIES_4D,
-            f"{place} has {count} frames, number {frame} is none of them (0 to {count - 1}).",
+            f"{place} has {count} frames, so there is no frame {frame}. Choose one from 0 to {count - 1}.",
         )
     return [frame]

@@ -79,7 +79,7 @@ def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> tuple
     if candidate.frame >= len(parts):
         raise RefusedError(
             ReasonCode.SERIES_4D,
-            f"{candidate.label} has {len(parts)} frames, no number {candidate.frame}.",
+            f"{candidate.label} has {len(parts)} frames, so there is no frame {candidate.frame}.",
         )
     chosen = parts[candidate.frame]
     text = described(chosen, parts)
@@ -141,7 +141,9 @@ def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> l
         if kept and offset - kept[-1][0] < 1e-3:
             if not np.array_equal(images[kept[-1][1]], images[index]):
                 what = stack.message.partition(" Use --allow-irregular")[0]
-                message = f"{place}: {what} Their pixels differ, so they are no single volume. Split the series."
+                message = (
+                    f"{place}: {what} Their pixels differ, so they are not one volume. Split the series into folders."
+                )
                 raise RefusedError(ReasonCode.GEOMETRY_DUPLICATE_POSITION, message)
         else:
             kept.append((float(offset), index))
