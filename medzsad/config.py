@@ -69,7 +69,7 @@ class RunConfig(BaseModel):
         description="Which slices are scored; `acquisition` takes those with the best in-plane resolution.",
     )
     slice_step: int = Field(
-        default=1, ge=1, le=100, description="Score every so many slices and interpolate those between; 1 scores all."
+        default=1, ge=1, le=100, description="Score every Nth slice and interpolate the others; 1 scores all slices."
     )
     window: str = Field(
         default="auto",

@@ -39,7 +39,10 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     for plain, words in (
         ({"data": {"root": "nowhere"}}, "There is no training data at"),
-        (options(tmp_path, tower="absent.safetensors"), "There is no file absent.safetensors"),
+        (
+            options(tmp_path, tower="absent.safetensors"),
+            "The file absent.safetensors, which should hold a CLIP tower, does not exist",
+        ),
         (options(tmp_path, tower="ViT-L-14-337/openai"), "There is no CLIP tower"),
     ):
         path.write_text(yaml.safe_dump(plain))
