@@ -42,18 +42,11 @@ def inspect(scans: tuple[Path, ...], as_json: bool, verbose: bool, **flags: Any)
 
 def _candidates(paths: Sequence[Path], config: "RunConfig") -> "Candidates":
     from medzsad.scan.archive import temporary_unpack_dir
-    from medzsad.scan.discover import discover
     from medzsad.scan.limits import read_limits
+    from medzsad.scan.sources import FolderSource
 
     with temporary_unpack_dir() as unpack_dir:
-        return discover(
-            paths,
-            limits=read_limits(config),
-            series=config.series,
-            frame=config.frame,
-            all_frames=config.all_frames,
-            unpack_dir=unpack_dir,
-        )
+        return FolderSource.as_asked(paths, config, unpack_dir).candidates(read_limits(config))
 
 
 def _table(candidates: "Candidates") -> str:
