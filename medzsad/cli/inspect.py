@@ -85,6 +85,7 @@ def _json(candidates: "Candidates") -> str:
                 "kind": candidate.kind,
                 "modality": candidate.modality,
                 "series_uid": candidate.series_uid,
+                "description": candidate.description,
                 "shape": list(candidate.shape),
                 "spacing_mm": [round(mm, 6) for mm in candidate.spacing_mm],
                 "frame": candidate.frame,

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says, read without its pixels and without any patient tag."""
+"""What the header of a DICOM file says, read without its pixels; of the patient nothing is kept."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.description import DESCRIPTION_TAGS, shown_description
 from medzsad.scan.dicom.frames import FrameGroups, frame_groups
 from medzsad.scan.dicom.kinds import image_problem
 from medzsad.scan.dicom.meaning import ValueMeaning, value_meaning
@@ -32,7 +33,7 @@ _TAGS = [
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", *DESCRIPTION_TAGS,
 ]  # fmt: skip
 _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "ImageType")
 _META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
@@ -82,6 +83,7 @@ class FileHeader:
     problem: str
     series_uid: str
     series_number: int | None
+    description: str
     modality: str
     transfer_syntax: str
     undecodable: str
@@ -185,6 +187,7 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
         problem=problem,
         series_uid=uid_of(series_uid),
         series_number=integer_of(header_value(dataset, "SeriesNumber", place)),
+        description=shown_description(dataset, place),
         modality=modality,
         transfer_syntax=uid_name(syntax) or "unknown",
         undecodable=syntax_problem(syntax, header_count(dataset, "BitsStored", place, otherwise=8)),

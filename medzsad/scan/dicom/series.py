@@ -55,6 +55,7 @@ def judge_series(
         series_uid=first.series_uid or None,
         modality=first.modality,
         series_number=first.series_number,
+        description=first.description,
     )
     if any(header.mosaic for header in headers):
         return [_refused(base, ReasonCode.SERIES_MOSAIC, _MOSAIC.format(label))]
