@@ -49,6 +49,7 @@ class SliceHeader:
     Attributes:
         marks: What may tell it from others at its position, as keyword and text.
         meaning: What its stored values mean.
+        spacing_at_detector: Whether the pixel spacing is that of the detector, behind the patient.
     """
 
     file: Path
@@ -62,11 +63,17 @@ class SliceHeader:
     marks: tuple[tuple[str, str], ...]
     meaning: ValueMeaning
     instance_number: int | None
+    spacing_at_detector: bool = False
 
     @property
     def placed(self) -> bool:
         """Whether position, orientation and spacing are all there."""
         return bool(self.position_lps_mm and self.orientation and self.pixel_spacing_mm)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its pixels have a length."""
+        return bool(self.pixel_spacing_mm) and min(self.pixel_spacing_mm) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +213,7 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
     columns = header_count(dataset, "Columns", place, otherwise=0)
     if not (rows and columns):
         return ()
-    spacing: tuple[float, ...] = ()
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or numbers_of(header_value(dataset, keyword, place), 2)
+    spacing, spaced_by = _pixel_spacing_mm(dataset, place)
     whole = SliceHeader(
         file=path,
         frame=0,
@@ -221,6 +226,7 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
         marks=tuple((word, mark_of(header_value(dataset, word, place))) for word in _MARKS if word in dataset),
         meaning=value_meaning(dataset, FrameGroups((), place), modality),
         instance_number=integer_of(header_value(dataset, "InstanceNumber", place)),
+        spacing_at_detector=spaced_by == "ImagerPixelSpacing",
     )
     groups = frame_groups(dataset, frames, place)
     if groups and frames > 1:  # what stands outside of the groups is of no single frame
@@ -228,16 +234,27 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
     return tuple(_frame(whole, n, group, dataset, modality) for n, group in enumerate(groups)) or (whole,)
 
 
+def _pixel_spacing_mm(dataset: Dataset, place: str) -> tuple[tuple[float, ...], str]:
+    """The spacing of rows and columns and the tag that tells it; () and "" where none tells lengths."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        spacing_mm = numbers_of(header_value(dataset, keyword, place), 2)
+        if spacing_mm and min(spacing_mm) > 0:
+            return spacing_mm, keyword
+    return (), ""
+
+
 def _frame(whole: SliceHeader, frame: int, group: FrameGroups, dataset: Dataset, modality: str) -> SliceHeader:
     """One frame of an enhanced file; what its groups lack is taken from `whole`."""
     position = numbers_of(group.value("PlanePositionSequence", "ImagePositionPatient"), 3)
     orientation = numbers_of(group.value("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    spacing_mm = numbers_of(group.value("PixelMeasuresSequence", "PixelSpacing"), 2)
     return replace(
         whole,
         frame=frame,
         position_lps_mm=position or whole.position_lps_mm,
         orientation=orientation or whole.orientation,
-        pixel_spacing_mm=numbers_of(group.value("PixelMeasuresSequence", "PixelSpacing"), 2) or whole.pixel_spacing_mm,
+        pixel_spacing_mm=spacing_mm or whole.pixel_spacing_mm,
+        spacing_at_detector=whole.spacing_at_detector and not spacing_mm,
         marks=(*whole.marks, *group.marks()),
         meaning=value_meaning(dataset, group, modality),
     )

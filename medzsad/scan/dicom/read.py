@@ -45,6 +45,8 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
     alone = len(slices) == 1 and not slices[0].placed
     grid = _flat(first, slices[0], place) if alone else _stacked(headers, slices, place, limits)
     notes = (remark, *grid.notes) if remark else grid.notes
+    if slices[0].spacing_at_detector:
+        notes = (*notes, "Lengths are those at the detector (ImagerPixelSpacing), larger than in the patient.")
     if first.photometric == "MONOCHROME1":
         notes = (*notes, "MONOCHROME1: values were mirrored so that larger is brighter.")
     return Scan(
@@ -63,6 +65,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
         ),
         missing_slices=tuple(k for k, n in enumerate(grid.sources) if n is None),
         notes=notes,
+        has_physical_space=grid.has_physical_space,
     )
 
 
@@ -87,15 +90,17 @@ def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> tuple
 
 
 def _flat(header: FileHeader, only: SliceHeader, place: str) -> Grid:
-    """A picture without a place in the patient: its own pixel spacing, or 1 mm."""
+    """A picture without a place in the patient: its own pixel spacing, or none, which counts as 1 mm."""
     (image,) = decode_slices([only], place, header)
-    row_mm, column_mm = only.pixel_spacing_mm or (1.0, 1.0)
-    known = only.pixel_spacing_mm and min(row_mm, column_mm) > 0
-    if not known:
-        row_mm = column_mm = 1.0
-    notes = () if known else ("The file tells no pixel spacing; 1 mm is assumed, so volumes are in pixels.",)
-    affine = affine_ras_from_lps(np.diag([column_mm, row_mm, 1.0, 1.0]))
-    return Grid(voxels=np.swapaxes(image[None], 0, 2), affine_ras=affine, sources=(0,), notes=notes)
+    row_mm, column_mm = only.pixel_spacing_mm if only.is_measured else (1.0, 1.0)
+    notes = () if only.is_measured else ("The file tells no pixel spacing, so there are no lengths and volumes.",)
+    return Grid(
+        voxels=np.swapaxes(image[None], 0, 2),
+        affine_ras=affine_ras_from_lps(np.diag([column_mm, row_mm, 1.0, 1.0])),
+        sources=(0,),
+        notes=notes,
+        has_physical_space=only.is_measured,
+    )
 
 
 def _stacked(headers: Sequence[FileHeader], slices: Sequence[SliceHeader], place: str, limits: ReadLimits) -> Grid:
