@@ -9,6 +9,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.decoders import only_gdcm
 from medzsad.scan.dicom.description import DESCRIPTION_TAGS, shown_description
 from medzsad.scan.dicom.frames import FrameGroups, frame_groups
 from medzsad.scan.dicom.kinds import image_problem
@@ -50,6 +51,7 @@ class SliceHeader:
         marks: What may tell it from others at its position, as keyword and text.
         meaning: What its stored values mean.
         spacing_at_detector: Whether the pixel spacing is that of the detector, behind the patient.
+        decoded_apart: Whether its pixels are decoded in a process of their own, because they might end it.
     """
 
     file: Path
@@ -64,6 +66,7 @@ class SliceHeader:
     meaning: ValueMeaning
     instance_number: int | None
     spacing_at_detector: bool = False
+    decoded_apart: bool = False
 
     @property
     def placed(self) -> bool:
@@ -227,6 +230,7 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
         meaning=value_meaning(dataset, FrameGroups((), place), modality),
         instance_number=integer_of(header_value(dataset, "InstanceNumber", place)),
         spacing_at_detector=spaced_by == "ImagerPixelSpacing",
+        decoded_apart=only_gdcm(uid_of(header_value(dataset.file_meta, "TransferSyntaxUID", place))),
     )
     groups = frame_groups(dataset, frames, place)
     if groups and frames > 1:  # what stands outside of the groups is of no single frame

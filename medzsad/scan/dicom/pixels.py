@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.apart import DatasetReader, undecodable
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
 from medzsad.scan.dicom.values import header_count, header_items, header_value
 from medzsad.scan.guard import refusing
@@ -23,8 +24,7 @@ _PALETTES = ("Red", "Green", "Blue")
 
 def decoding(place: str, transfer_syntax: str) -> Guard:
     """What guards a call that decodes pixels: its refusal names the transfer syntax."""
-    problem = f"has pixels that cannot be decoded (transfer syntax {transfer_syntax or 'not given'})"
-    return partial(refusing, place, ReasonCode.PIXELS_NOT_DECODABLE, problem)
+    return partial(refusing, place, ReasonCode.PIXELS_NOT_DECODABLE, undecodable(transfer_syntax))
 
 
 def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -> list[FloatImage]:
@@ -41,12 +41,12 @@ def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -
     guard = decoding(place, file.transfer_syntax)
     images: list[FloatImage] = []
     opened: tuple[Path, Dataset] | None = None
-    for header in slices:
-        if opened is None or opened[0] != header.file:
-            with guard():
-                opened = (header.file, dcmread(header.file, force=True))
-            _prepare(opened[1], place)
-        images.append(_decode(opened[1], header, place, guard))
+    with DatasetReader(place, file.transfer_syntax) as reader:
+        for header in slices:
+            if opened is None or opened[0] != header.file:
+                opened = (header.file, reader.read(header))
+                _prepare(opened[1], place)
+            images.append(_decode(opened[1], header, place, guard))
     if len({image.shape for image in images}) > 1:
         raise RefusedError(ReasonCode.SERIES_MIXED_SIZE, f"{place} decodes to slices of unequal size. Fetch it again.")
     return mirrored(images) if file.photometric == "MONOCHROME1" else images

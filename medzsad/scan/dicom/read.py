@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import highdicom
 import numpy as np
-from pydicom import dcmread
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.apart import DatasetReader
 from medzsad.scan.dicom.contrasts import contrasts, described
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader, read_header
 from medzsad.scan.dicom.irregular import Grid, place_slices
@@ -153,16 +153,14 @@ def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> l
 
 def _through_highdicom(headers: Sequence[FileHeader], slices: Sequence[SliceHeader], stack: Stack, place: str) -> Grid:
     guard = decoding(place, headers[0].transfer_syntax)
+    with DatasetReader(place, headers[0].transfer_syntax) as reader:
+        datasets = [reader.read(header.slices[0]) for header in headers]
     if headers[0].frames > 1:
         with guard():
-            image = highdicom.imread(headers[0].file)
+            image = highdicom.Image.from_dataset(datasets[0], copy=False)
         with guard():
             volume = image.get_volume(**_VOLUME_OPTIONS, rtol=0.011)
     else:
-        datasets = []
-        for header in headers:
-            with guard():
-                datasets.append(dcmread(header.file, force=True))
         with guard():
             volume = highdicom.get_volume_from_series(datasets, **_VOLUME_OPTIONS, rtol=0.011, orientation_tol=2e-3)
     expected = (len(slices), slices[0].rows, slices[0].columns)
