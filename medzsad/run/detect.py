@@ -23,6 +23,7 @@ from medzsad.run.key import key_of
 from medzsad.run.pipeline import detect_scan, load_detector, settled
 from medzsad.run.threads import given_threads
 from medzsad.scan.archive import temporary_unpack_dir
+from medzsad.scan.labels import check_no_labels
 from medzsad.scan.limits import read_limits
 from medzsad.scan.memory import scan_of_array
 from medzsad.scan.names import shown_name
@@ -109,6 +110,8 @@ def detect(
         found = _in_memory(scan, affine, name)
         if found is not None:
             found = checked_scan(found, found.name)
+            if found.source.kind != "dicom" and not config.allow_labels:  # as `read_scan` does
+                check_no_labels(found.voxels, found.name)
             candidate = _candidate_of(found)
             content = _content_of(found)
             return _savable(found, candidate, (content, key_of(candidate, content, config, detector)), detector, config)
