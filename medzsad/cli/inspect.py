@@ -72,7 +72,8 @@ def _table(candidates: "Candidates") -> str:
     Console(file=buffer, width=160).print(table)
     remark = f" {candidates.remark}" if candidates.remark else ""
     eligible = sum(candidate.eligible for candidate in candidates)
-    return f"{buffer.getvalue().rstrip()}\n{len(candidates)} found, {eligible} eligible.{remark}"
+    rows = "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().split("\n"))
+    return f"{rows}\n{len(candidates)} found, {eligible} eligible.{remark}"
 
 
 def _json(candidates: "Candidates") -> str:
