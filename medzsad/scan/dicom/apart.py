@@ -76,7 +76,10 @@ class DatasetReader:
         return dataset
 
     def _answer(self, file: Path) -> tuple[dict[str, Any], bytes]:
-        process = self._process = self._process or _started()
+        if self._process is None:
+            with refusing(self._place, ReasonCode.PIXELS_NOT_DECODABLE, self._problem):
+                self._process = _started()
+        process = self._process
         timer = Timer(_MOST_SECONDS, process.kill)
         timer.start()
         try:
