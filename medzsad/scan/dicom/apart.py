@@ -51,8 +51,12 @@ class DatasetReader:
             self._process.kill()
             self._process.communicate()
 
-    def read(self, header: SliceHeader) -> Dataset:
+    def read(self, header: SliceHeader, *, alone: bool = False) -> Dataset:
         """The data set of a file, with its pixels as they are or, where only GDCM decodes them, decoded.
+
+        Args:
+            header: A slice of the file.
+            alone: Whether of all frames of the file only that of the slice is wanted; it may be the only one then.
 
         Raises:
             RefusedError: PIXELS_NOT_DECODABLE.
@@ -61,7 +65,7 @@ class DatasetReader:
             dataset = dcmread(header.file, force=True)
         if not header.decoded_apart:
             return dataset
-        described, pixels = self._answer(header.file)
+        described, pixels = self._answer(header.file, header.frame if alone else -1)
         if "error" in described:
             message = f"{self._place} {self._problem} ({described['error']}). Check it or fetch it again."
             raise RefusedError(ReasonCode.PIXELS_NOT_DECODABLE, message)
@@ -75,7 +79,7 @@ class DatasetReader:
         dataset["PixelData"].is_undefined_length = False
         return dataset
 
-    def _answer(self, file: Path) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, file: Path, frame: int) -> tuple[dict[str, Any], bytes]:
         if self._process is None:
             with refusing(self._place, ReasonCode.PIXELS_NOT_DECODABLE, self._problem):
                 self._process = _started()
@@ -86,7 +90,7 @@ class DatasetReader:
             assert process.stdin is not None
             assert process.stdout is not None
             with suppress(OSError):  # it is gone, which the answer will show
-                process.stdin.write(f"{os.fsencode(file.absolute()).hex()}\n".encode())
+                process.stdin.write(f"{os.fsencode(file.absolute()).hex()} {frame}\n".encode())
                 process.stdin.flush()
             described, pixels = _block(process.stdout), _block(process.stdout)
         finally:

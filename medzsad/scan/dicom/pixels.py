@@ -1,5 +1,6 @@
 """Pixels of DICOM slices: decoded, rescaled, never windowed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -41,10 +42,11 @@ def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -
     guard = decoding(place, file.transfer_syntax)
     images: list[FloatImage] = []
     opened: tuple[Path, Dataset] | None = None
+    chosen = Counter(header.file for header in slices)
     with DatasetReader(place, file.transfer_syntax) as reader:
         for header in slices:
             if opened is None or opened[0] != header.file:
-                opened = (header.file, reader.read(header))
+                opened = (header.file, reader.read(header, alone=chosen[header.file] == 1))
                 _prepare(opened[1], place)
             images.append(_decode(opened[1], header, place, guard))
     if len({image.shape for image in images}) > 1:
@@ -71,8 +73,9 @@ def _prepare(dataset: Dataset, place: str) -> None:
 
 
 def _decode(dataset: Dataset, header: SliceHeader, place: str, guard: Guard) -> FloatImage:
+    index = 0 if header.decoded_apart and dataset.get("NumberOfFrames") == 1 else header.frame
     with guard():
-        stored = pixel_array(dataset, index=header.frame)
+        stored = pixel_array(dataset, index=index)
     if stored.shape[:2] != (header.rows, header.columns) or stored.shape[2:] not in ((), (3,)):
         raise RefusedError(
             ReasonCode.PIXELS_NOT_DECODABLE,

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pydicom
@@ -18,7 +19,7 @@ from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Scan
 from medzsad.volume.records import Outcome
 from tests.detectors import BrightnessDetector
-from tests.phantoms import phantom_scan, write_dicom_series
+from tests.phantoms import one_slice_dataset, phantom_scan, write_dicom_series
 
 LIMITS = ReadLimits(allow_irregular=True)
 SHAPE = (32, 40, 5)
@@ -114,6 +115,28 @@ def test_decoding_apart_changes_no_voxel(
     np.testing.assert_array_equal(packed.voxels, plain.voxels)
     np.testing.assert_array_equal(packed.affine_ras, plain.affine_ras)
     assert len(started) == 1
+
+
+def test_of_a_film_only_the_chosen_frame_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (3, 10, 14), dtype=np.uint8)
+    dataset = one_slice_dataset(frames[0])
+    dataset.NumberOfFrames, dataset.PixelData = 3, frames.tobytes()
+    dataset.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    _compress(tmp_path / "film.dcm")
+    assert pydicom.dcmread(tmp_path / "film.dcm").NumberOfFrames == 3
+    answered: list[int] = []
+    real = apart._block
+
+    def block(stream: IO[bytes]) -> bytes | None:
+        answer = real(stream)
+        answered.append(len(answer or b""))
+        return answer
+
+    monkeypatch.setattr(apart, "_block", block)
+    for frame in range(3):
+        (candidate,) = discover([tmp_path], limits=LIMITS, frame=frame)
+        np.testing.assert_array_equal(read_scan(candidate, LIMITS).voxels[:, :, 0].T, frames[frame])
+    assert answered[1::2] == [frames[0].size] * 3
 
 
 def test_no_process_is_started_for_pixels_that_others_decode(
