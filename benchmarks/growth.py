@@ -111,7 +111,7 @@ def table(rows: list[Row]) -> str:
 
 @click.command()
 @click.option("--weights", default="medzsad-mini", show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw them here.")
 def main(weights: str, path: Path | None, figure: Path | None) -> None:
     """Prints the table."""

@@ -68,9 +68,9 @@ def timed_run(scans: Path, out: Path, weights: str, executor: ReadAhead | None =
 @click.command()
 @click.option("--cases", default=100, show_default=True)
 @click.option("--weights", default="medzsad-mini", show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 def main(cases: int, weights: str, path: Path | None) -> None:
-    """Prints the figures as one JSON object."""
+    """Prints the numbers as one JSON object."""
     with tempfile.TemporaryDirectory() as temporary:
         scans = Path(temporary, "scans")
         scans.mkdir()

@@ -98,7 +98,7 @@ def summary(found: dict[str, Times]) -> dict[str, dict[str, float]]:
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 def main(rounds: int, path: Path | None) -> None:
     """Prints a table of the times and ratios."""
     found = summary(measure(rounds))

@@ -269,7 +269,7 @@ def table(rows: list[Row]) -> str:
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--batch", default=4, show_default=True, help="Slices at once.")
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 @click.option("--alone", hidden=True)
 def main(model: str, device: str, batch: int, rounds: int, path: Path | None, alone: str | None) -> None:
     """Prints the table."""

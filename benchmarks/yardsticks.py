@@ -122,7 +122,7 @@ def measured(data: Data, weights: tuple[str, ...]) -> list[dict[str, Any]]:
     "--weights", multiple=True, default=("medzsad-mini",), show_default=True, help="Name or file; repeatable."
 )
 @click.option("--before", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON of an earlier run.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the metrics here.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option("--limit", type=click.IntRange(min=4), help="Only so many pictures per set and slices per volume.")
 def main(

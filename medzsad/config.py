@@ -118,7 +118,7 @@ class RunConfig(BaseModel):
     min_slices: int = Field(
         default=4,
         ge=1,
-        description="Fewest slices of a volume in any format; images of a single slice are no volumes.",
+        description="Fewest slices of a volume in any format; images of a single slice are not counted as volumes.",
     )
     max_voxels: int = Field(
         default=1_000_000_000,
@@ -215,6 +215,7 @@ def checked_model(model: type[Options], options: Mapping[str, Any], where: str) 
 
 def _sentence(model: type[BaseModel], kind: str, place: tuple[int | str, ...], given: object, message: str) -> str:
     key = ".".join(map(str, place)) or "options"
+    message = message.removeprefix("Value error, ")  # pydantic's words before those of our own checks
     if kind == "missing":
         return f"the key '{key}' is missing."
     if kind != "extra_forbidden":
@@ -239,6 +240,14 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"The configuration file {path} does not exist. Check its path."
+    if isinstance(error, UnicodeDecodeError):
+        return f"The configuration file {path} is not text in UTF-8. Save it as such."
+    return f"The configuration file {path} cannot be read ({error.strerror}). Give a readable YAML file."
+
+
 def read_options(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file, unchecked.
 
@@ -248,9 +257,7 @@ def read_options(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"Cannot read the configuration {path}: {error.__class__.__name__}. Give a YAML file, UTF-8."
-        ) from None
+        raise ConfigError(_unreadable(path, error)) from None
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML, {error.problem}.") from None

@@ -64,7 +64,7 @@ class Bar:
         self._task = progress.add_task("reading", total=None, unit="")
 
     def started(self, work: str, total: int, unit: str = "") -> None:
-        """Begins the bar anew."""
+        """Starts the bar from zero."""
         self._progress.reset(self._task, total=total, description=_beside_bar(work), unit=unit)
 
     def note(self, text: str) -> None:

@@ -40,7 +40,7 @@ class Phantom:
 
     @property
     def lesion_centroid_ras_mm(self) -> NDArray[np.float64]:
-        """Center of gravity of the lesion mask, RAS+, millimetres."""
+        """Center of gravity of the lesion mask, RAS+, millimeters."""
         index = np.argwhere(self.lesion_mask).mean(axis=0)
         return np.asarray(self.scan.affine_ras[:3, :3] @ index + self.scan.affine_ras[:3, 3])
 

@@ -1,8 +1,10 @@
 """The command line: exit codes, messages, and what is printed where."""
 
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +199,22 @@ def test_a_mask_is_refused_unless_labels_are_allowed(runner: CliRunner, tmp_path
     assert refused.exit_code == 3
     assert "looks like a mask or label map" in refused.output.replace("\n", " ")
     assert runner.invoke(main, [*run, "--allow-labels"]).exit_code == 0
+
+
+def test_inspect_tells_of_copies_and_names_no_format_that_it_does_not_know(tmp_path: Path) -> None:
+    write_dicom_series(tmp_path / "in" / "one", phantom_scan((20, 24, 6)))
+    shutil.copytree(tmp_path / "in" / "one", tmp_path / "in" / "two")
+    zipfile.ZipFile(tmp_path / "in" / "empty.zip", "w").close()
+    listed = CliRunner().invoke(main, ["inspect", str(tmp_path / "in")]).output.splitlines()
+    (archive,) = [line for line in listed if line.startswith("empty")]
+    assert archive.split()[1] == "-"
+    assert "6 files that are byte-for-byte copies of others were left out." in " ".join(" ".join(listed).split())
+    found = json.loads(CliRunner().invoke(main, ["inspect", str(tmp_path / "in"), "--json"]).output)
+    assert {one["kind"]: len(one["notes"]) for one in found} == {"dicom": 1, "unknown": 0}
+
+
+@pytest.mark.parametrize("group", [[], ["weights"]], ids=["medzsad", "medzsad weights"])
+def test_the_list_of_commands_cuts_no_sentence(group: list[str]) -> None:
+    listed = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output.split("Commands:")[1].strip()
+    assert all(line.strip().endswith(".") for line in listed.splitlines())
+    assert "..." not in listed

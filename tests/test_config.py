@@ -105,3 +105,18 @@ def test_a_wrong_value_is_quoted_in_short_however_large_it_is(tmp_path: Path) ->
     rows = ["a: &a [z, z, z, z, z, z, z, z, z, z]"]
     rows += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdef", "bcdefg", strict=True)]
     assert len(_refusal(tmp_path, "\n".join([*rows, "threshold: *g"]))) < 5000
+
+
+def test_an_unreadable_configuration_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml does not exist"):
+        read_options(tmp_path / "nowhere.yaml")
+    (tmp_path / "latin.yaml").write_bytes("class_name: Sch\u00e4del\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="not text in UTF-8"):
+        read_options(tmp_path / "latin.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_options(tmp_path)
+
+
+def test_a_value_that_our_own_check_refuses_is_explained_without_words_of_pydantic() -> None:
+    with pytest.raises(ConfigError, match="modality = 'foo': known modalities are CT"):
+        make_config({"modality": "foo"})

@@ -48,7 +48,7 @@ def test_every_command_is_one_that_the_program_knows(
 ) -> None:
     words = shlex.split(command)[1:]
     if {"fetch", "bayes-pfl-visa", "train", "runs/visa/weights.safetensors"} & set(words):
-        # These need the network, hours, or files that are not ours to ship: only their options are checked.
+        # These need the network, hours, or files that we may not redistribute: only their options are checked.
         done = CliRunner().invoke(main, [*words, "--help"])
     else:
         places = {"SCANS": str(ROOT / "examples" / "scans"), "OUT": str(tmp_path / "out")}

@@ -8,11 +8,11 @@ import click
 from medzsad.cli.errors import reported_errors
 
 
-@click.command()
+@click.command(short_help="Show versions, GPUs, DICOM decoders and installed weights.")
 @click.option("--devices", is_flag=True, help="Ask torch which devices it can use, which takes some seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def info(devices: bool, as_json: bool) -> None:
-    """Versions, graphics cards, decodable transfer syntaxes and installed weights."""
+    """Show versions, graphics cards, the DICOM transfer syntaxes that can be decoded, and installed weights."""
     with reported_errors(quiet=False, verbose=False):
         found = _environment(devices)
         click.echo(json.dumps(found, indent=2) if as_json else _text(found))

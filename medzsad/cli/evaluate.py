@@ -45,8 +45,8 @@ def evaluate(
     """Measure a detector on benchmarks.
 
     Give a CONFIG such as configs/evaluate_synthetic.yaml, or --benchmark with --data. Writes OUT/results.json,
-    results.csv and report.html and keeps the scores; an evaluation that was interrupted goes on when it is started
-    again. `medzsad evaluate --benchmark synthetic -o OUT` needs no data.
+    results.csv and report.html and keeps the scores; an interrupted evaluation continues when it is started again.
+    `medzsad evaluate --benchmark synthetic -o OUT` needs no data.
     """
     with reported_errors(quiet, verbose=False):
         if flags["benchmark"] == "list":

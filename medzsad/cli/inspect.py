@@ -27,12 +27,20 @@ _OPTIONS = (
 )
 
 
-@click.command(cls=ConfiguredCommand, models=["medzsad.config:RunConfig"], only=_OPTIONS)
+@click.command(
+    cls=ConfiguredCommand,
+    models=["medzsad.config:RunConfig"],
+    only=_OPTIONS,
+    short_help="List what is in SCANS and what `run` would do with it.",
+)
 @click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("-v", "--verbose", is_flag=True, help="List the files that were not understood.")
 def inspect(scans: tuple[Path, ...], as_json: bool, verbose: bool, **flags: Any) -> None:
-    """List every series and file in SCANS with its grid, and what `run` would do with it and why."""
+    """List every series and file in SCANS with its grid, and what `run` would do with it and why.
+
+    Only headers are read. What the pixels alone show, such as damage or a mask in place of a scan, `run` finds out.
+    """
     with reported_errors(quiet=False, verbose=verbose):
         from medzsad.config import make_config
 
@@ -62,11 +70,13 @@ def _table(candidates: "Candidates") -> str:
         table.add_column(column, no_wrap=column != "verdict")
     for candidate in candidates:
         verdict = "ok" if candidate.eligible else str(candidate.code or "a fault of medzsad, please report it")
+        kind = "-" if candidate.kind == "unknown" else candidate.kind
+        verdict = ": ".join(part for part in (verdict, candidate.reason, " ".join(candidate.notes)) if part)
         table.add_row(
-            *(escape(text) for text in (candidate.name, candidate.kind, candidate.modality or "-")),
+            *(escape(text) for text in (candidate.name, kind, candidate.modality or "-")),
             "x".join(map(str, candidate.shape)) or "-",
             " x ".join(f"{mm:.2f}" for mm in candidate.spacing_mm) or "-",
-            escape(f"{verdict}: {candidate.reason}" if candidate.reason else verdict),
+            escape(verdict),
         )
     buffer = StringIO()
     Console(file=buffer, width=160).print(table)
@@ -94,6 +104,7 @@ def _json(candidates: "Candidates") -> str:
                 "eligible": candidate.eligible,
                 "code": candidate.code,
                 "reason": candidate.reason,
+                "notes": list(candidate.notes),
             }
             for candidate in candidates
         ],

@@ -8,7 +8,7 @@ import click
 from medzsad.cli.errors import reported_errors
 
 
-@click.command()
+@click.command(short_help="Rebuild the reports in OUT from its cases.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; only errors.")
 def report(out: Path, quiet: bool) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from medzsad.config import RunConfig
 
 
-@click.command(cls=ConfiguredCommand, models=["medzsad.config:RunConfig"])
+@click.command(
+    cls=ConfiguredCommand, models=["medzsad.config:RunConfig"], short_help="Find lesions in SCANS and write masks."
+)
 @click.argument("scans", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with options; flags override it.")
@@ -35,7 +37,7 @@ def run(
     """Find lesions in SCANS: folders, files and archives of DICOM, NIfTI, NRRD, MHA and pictures.
 
     Writes OUT/report.html, report.json, report.csv, and per case a mask and a score map in the scan's own grid.
-    A run that was interrupted goes on where it stopped when it is started again.
+    An interrupted run continues where it stopped when it is started again.
     """
     with reported_errors(quiet, verbose):
         options = _config(config, given(flags))

@@ -10,7 +10,7 @@ from medzsad.cli.startup import quick_imports
 from medzsad.errors import ExitCode
 
 
-@click.command()
+@click.command(short_help="Learn prompts from images of industrial defects.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the weights, the plots and the state.")
 @click.option(
@@ -24,8 +24,8 @@ from medzsad.errors import ExitCode
 def train(config: Path, out: Path | None, data: Path | None, check: bool, as_json: bool, quiet: bool) -> None:
     """Learn prompts from industrial defects as CONFIG says, a YAML file such as configs/train_visa.yaml.
 
-    Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. A training that was interrupted
-    goes on where it was when it is started again. --check ends with 2 if the data have errors.
+    Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. An interrupted
+    training continues where it stopped when it is started again. --check ends with 2 if the data have errors.
     """
     with reported_errors(quiet, verbose=False):
         if out is None and not check:

@@ -13,7 +13,7 @@ def weights() -> None:
     """List, fetch, verify and import model weights. Only `fetch` uses the network."""
 
 
-@weights.command("list")
+@weights.command("list", short_help="List known weights and whether they are installed.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def weights_list(as_json: bool) -> None:
     """List the weights that medzsad knows by name, and whether they are installed."""
@@ -27,7 +27,7 @@ def weights_list(as_json: bool) -> None:
             click.echo(f"{entry.name}  [{entry.status}]\n    {entry.description}\n    License: {entry.license}")
 
 
-@weights.command("fetch")
+@weights.command("fetch", short_help="Download, verify and install the weights NAME.")
 @click.argument("name")
 def weights_fetch(name: str) -> None:
     """Download the weights NAME, verify them against the pinned digest, and install them."""
@@ -37,7 +37,7 @@ def weights_fetch(name: str) -> None:
         click.echo(fetch_weights(name))
 
 
-@weights.command("verify")
+@weights.command("verify", short_help="Check a weights file and print its sha256.")
 @click.argument("weights_name", metavar="NAME_OR_FILE")
 def weights_verify(weights_name: str) -> None:
     """Read all of a weights file and say what it is, with its sha256."""
@@ -48,7 +48,7 @@ def weights_verify(weights_name: str) -> None:
         click.echo(f"{found.path}\nsha256 {found.sha256}, {found.size_bytes:,} bytes\n{found.verdict}")
 
 
-@weights.command("import")
+@weights.command("import", short_help="Install weights from an authors' checkpoint.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="Name to install under.  [that of the published file]")
 @click.option(
@@ -68,7 +68,7 @@ def weights_import(file: Path, name: str, options: tuple[str, ...]) -> None:
         click.echo(import_weights(file, name, options=chosen))
 
 
-@weights.command("path")
+@weights.command("path", short_help="Print the path of the weights NAME.")
 @click.argument("name")
 def weights_path(name: str) -> None:
     """Print where the weights NAME are, or would be, installed."""

@@ -117,7 +117,7 @@ def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec)
         )
     patch = vision.get("patch_size", 16)
     if spec.image_size % patch:
-        raise WeightsError(f"Image size {spec.image_size} is no multiple of the tower's patch size {patch}.")
+        raise WeightsError(f"Image size {spec.image_size} is not a multiple of the tower's patch size {patch}.")
     last = TAPS if vision.get("kind") == "hybrid" else vision.get("layers", 12)
     if spec.layers[-1] > last:
         raise WeightsError(f"Layer {spec.layers[-1]} was asked for, the tower has {last}.")

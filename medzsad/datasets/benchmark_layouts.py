@@ -68,7 +68,7 @@ def read_list(path: Path, benchmark: Benchmark) -> Found:
         return _jsonl_records(path, benchmark)
     if ending == ".csv":
         return _csv_records(path, benchmark)
-    raise ConfigError(f"{path} is no list of images. Name a folder, a .json, a .jsonl or a .csv file.")
+    raise ConfigError(f"{path} is not a list of images. Name a folder, a .json, a .jsonl or a .csv file.")
 
 
 def _own_records(found: Found, benchmark: Benchmark) -> Found:

@@ -56,7 +56,7 @@ def check_data(data: DataSet, purpose: Purpose = "training") -> DataSet:
 def without_bad(data: DataSet, purpose: Purpose = "training") -> DataSet:
     """The data without the records that an error names; those errors become warnings.
 
-    What concerns whole classes is judged anew, so an error that remains stands in the way of the purpose.
+    What concerns whole classes is judged again, so an error that remains stands in the way of the purpose.
     """
     bad = {problem.subject for problem in data.problems if problem.severity == "error"}
     records = tuple(record for record in data.records if relative_name(data.root, record.image) not in bad)
@@ -182,7 +182,7 @@ def _training_problems(labels: Mapping[str, Counter[int]]) -> list[Problem]:
             problems.append(Problem("no_sound", "warning", name, message))
         few = [
             f"{counts[label]} {word}"
-            for label, word in ((0, "sound"), (1, "defects"))
+            for label, word in ((0, "normal"), (1, "defects"))
             if 0 < counts[label] < FEWEST_TO_HOLD_OUT
         ]
         if few:
@@ -202,7 +202,7 @@ def _nothing_to_learn(labels: Mapping[str, Counter[int]], masks: int) -> list[Pr
 
 
 def class_counts(data: DataSet) -> dict[str, dict[str, int]]:
-    """Numbers of images, sound ones, defects, and defects with a mask, by class in alphabetic order."""
+    """Numbers of images, normal ones (`sound`), defects, and defects with a mask, by class in alphabetic order."""
     counts: dict[str, dict[str, int]] = {}
     for record in sorted(data.records, key=lambda record: record.class_name):
         row = counts.setdefault(record.class_name, {"images": 0, "sound": 0, "defects": 0, "masks": 0})
@@ -219,7 +219,7 @@ def data_text(data: DataSet, purpose: Purpose = "training") -> str:
     """A table of what was found, then the problems by kind with counts and the first ten of each."""
     counts = class_counts(data)
     columns = ("images", "sound", "defects", "masks")
-    words = columns if purpose == "training" else ("images", "normal", "abnormal", "masks")
+    words = ("images", "normal", "defects" if purpose == "training" else "abnormal", "masks")
     total = {column: sum(row[column] for row in counts.values()) for column in columns}
     width = max([5, *(len(name) for name in counts)])
     lines = [f"{purpose.capitalize()} data: {data.root} (layout {data.layout})", ""]
@@ -230,7 +230,9 @@ def data_text(data: DataSet, purpose: Purpose = "training") -> str:
     for problem in data.problems:
         by_kind[problem.severity, problem.kind].append(problem)
     errors = sum(problem.severity == "error" for problem in data.problems)
-    lines += ["", f"{errors} errors, {len(data.problems) - errors} warnings" if data.problems else "No problems found."]
+    numbers = ((errors, "error"), (len(data.problems) - errors, "warning"))
+    summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in numbers)
+    lines += ["", summary if data.problems else "No problems found."]
     for (severity, kind), problems in sorted(by_kind.items()):
         lines += ["", f"{severity} {kind}: {len(problems)}"]
         lines += [f"  {problem.subject}: {problem.message}" for problem in problems[:_EXAMPLES]]

@@ -19,7 +19,7 @@ class Record:
 
     Attributes:
         image: File of the image.
-        mask: File of the defect mask. None for a defect: no pixel label; None for a sound image: sound everywhere.
+        mask: File of the defect mask. None for a defect: no pixel label; None for a normal image: normal everywhere.
         label: 1 with a defect, else 0.
         class_name: Word for the object.
         split: "train", "test", or "" where the layout has no splits.

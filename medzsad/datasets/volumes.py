@@ -143,7 +143,7 @@ def _frame_problems(subject: str, image: tuple[tuple[int, ...], Any], frame: int
         message = f"The image has {frames} frames. Choose one, 0 to {frames - 1}."
         return [Problem("several_frames", "error", subject, message)]
     if frames > 1 and frame is not None and not 0 <= frame < frames:
-        message = f"The image has {frames} frames, number {frame} is none of them (0 to {frames - 1})."
+        message = f"The image has {frames} frames, so there is no frame {frame}. Choose one from 0 to {frames - 1}."
         return [Problem("missing_frame", "error", subject, message)]
     return []
 
@@ -164,7 +164,7 @@ def _differences(
     message = (
         f"The labels {name} lie elsewhere than the image: the affines differ by up to {largest:.4g} mm "
         f"({AFFINE_TOLERANCE_MM} mm are allowed), corners by up to {apart:.4g} mm. "
-        "If the voxels correspond all the same, mend the header of the labels; if not, resample them onto the image."
+        "If the voxels correspond all the same, correct the header of the labels; if not, resample them onto the image."
     )
     return [Problem("affine_mismatch", "error", subject, message)]
 

@@ -32,7 +32,7 @@ class SheetRow:
         image: (3, H, W) uint8 RGB.
         mask: (H, W), above 1/2 in a defect; None where there is no pixel label.
         score_map: (H, W) float32 in [0, 1].
-        title: What stands above it, such as its class and whether it is sound.
+        title: What stands above it, such as its class and whether it is normal.
     """
 
     image: Tensor
@@ -117,7 +117,7 @@ def _panels(row: SheetRow, score: NDArray[np.float32]) -> tuple[Image.Image, Ima
         truth = _noted(picture, "no pixel label")
     else:
         mask = row.mask.cpu().numpy() > 0.5
-        truth = outlined_picture(picture, mask) if mask.any() else _noted(picture, "sound")
+        truth = outlined_picture(picture, mask) if mask.any() else _noted(picture, "normal")
     return picture, truth, heat_picture(picture, score, _MIDDLE)
 
 

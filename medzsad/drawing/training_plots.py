@@ -60,7 +60,7 @@ def _layout() -> ConstrainedLayoutEngine:
 
 
 def _epochs(history: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The epochs' numbers, or their places where the second stage counts anew."""
+    """The epochs' numbers, or their places where the second stage starts counting from 0."""
     numbers = [int(record["epoch"]) for record in history]
     rising = all(a < b for a, b in pairwise(numbers))
     return numbers if rising else list(range(1, len(numbers) + 1))

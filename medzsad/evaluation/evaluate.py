@@ -55,7 +55,7 @@ class ScoredSet:
 def evaluate(config: EvaluateConfig, out: Path, observer: Observer | None = None) -> EvaluationRecord:
     """The metrics of all benchmarks; writes results.json, results.csv, report.html and the kept scores.
 
-    Interrupted, the same call goes on where it was.
+    After an interruption, the same call continues where it was.
 
     Args:
         config: What is evaluated, with what.
@@ -159,7 +159,7 @@ def _scored(
     if problems and not config.skip_bad:
         told = "\n  ".join(f"{problem.subject}: {problem.message}" for problem in problems)
         raise ConfigError(
-            f"{name}: {len(problems)} volumes cannot be scored:\n  {told}\nMend them, or leave them out with "
+            f"{name}: {len(problems)} volumes cannot be scored:\n  {told}\nFix them, or leave them out with "
             "--skip-bad; the scores of the others are kept."
         )
     return ScoredSet(data, kept, tuple(problems))

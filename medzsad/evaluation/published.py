@@ -23,7 +23,7 @@ class PublishedValue:
         benchmark: Name as in the catalog of benchmarks; sets that are not in it, such as mvtec, have names too.
         metric: One of PublishedMetric.
         method: Name of the method.
-        value: In per cent.
+        value: In percent.
         source: Where it stands, spelled out.
         note: What to know before comparing; "" for nothing.
         trained_on: Data that its model learned from; "" where the source does not say.

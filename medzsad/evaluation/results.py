@@ -1,4 +1,4 @@
-"""What results.json holds, as pydantic models. Metrics are shares in [0, 1]; published ones are in per cent."""
+"""What results.json holds, as pydantic models. Metrics are shares in [0, 1]; published ones are in percent."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -61,7 +61,7 @@ class ProblemRecord(_Record):
 
 
 class ComparisonRecord(_Record):
-    """A published value beside ours, in per cent.
+    """A published value beside ours, in percent.
 
     Attributes:
         metric: Such as "image_auroc".

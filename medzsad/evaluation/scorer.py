@@ -104,7 +104,7 @@ def _runs(words: Sequence[str]) -> list[tuple[str, int, int]]:
 def score_pictures(
     data: DataSet, scorer: BenchmarkScorer, protocol: Protocol, kept: KeptScores, observer: Observer
 ) -> None:
-    """Scores every picture that has no kept score yet; interrupted, the next call goes on.
+    """Scores every picture that has no kept score yet; after an interruption, the next call continues.
 
     Args:
         data: Checked, without bad records.

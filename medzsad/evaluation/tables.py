@@ -51,7 +51,7 @@ def metric_name(name: str, kind: str) -> str:
 
 
 def number_text(name: str, value: float | None) -> str:
-    """A value in per cent, or as it is for counts; a dash if there is none.
+    """A value in percent, or as it is for counts; a dash if there is none.
 
     Args:
         name: Of the metric.
@@ -63,7 +63,7 @@ def number_text(name: str, value: float | None) -> str:
 
 
 def metric_text(name: str, metric: MetricRecord) -> str:
-    """A metric as "83.1 [78.0, 87.9]" in per cent, or "undefined: " and the reason.
+    """A metric as "83.1 [78.0, 87.9]" in percent, or "undefined: " and the reason.
 
     Args:
         name: Of the metric.
@@ -99,7 +99,7 @@ def results_text(record: EvaluationRecord, published: bool = False) -> str:
         threshold = f"threshold {record.threshold:.4g} ({record.threshold_provenance})"
     lines = [
         f"Model {record.model.name} ({record.model.sha256[:8]}), {threshold}",
-        "95 % intervals by subject; per cent unless it is a count.",
+        "95 % intervals by subject; percent unless it is a count.",
     ]
     for one in record.benchmarks:
         lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
@@ -125,7 +125,7 @@ def comparison_text(comparison: ModelComparison) -> str:
             f"B: {comparison.b.name} ({comparison.b.sha256[:8]})",
             comparison.protocol_text,
             *_differing_lines(comparison),
-            "Both measured on the same resamples of subjects; per cent unless it is a count.",
+            "Both measured on the same resamples of subjects; percent unless it is a count.",
             *_table([header, *difference_rows(comparison)]),
         ]
     )
@@ -149,7 +149,7 @@ def difference_rows(comparison: ModelComparison) -> list[tuple[str, ...]]:
 
 
 def results_csv(record: EvaluationRecord) -> str:
-    """results.csv: one row per benchmark, class and metric; values as shares, not per cent.
+    """results.csv: one row per benchmark, class and metric; values as shares, not percent.
 
     Each published value has a row of its own after those of its benchmark, with origin "published", its method as the
     model, and the difference ours - published.
@@ -180,7 +180,7 @@ def _published_cells(row: ComparisonRecord) -> tuple[float | str, ...]:
 
 
 def comparison_csv(comparison: ModelComparison) -> str:
-    """comparison.csv: one row per benchmark, class and metric; values as shares, not per cent.
+    """comparison.csv: one row per benchmark, class and metric; values as shares, not percent.
 
     Args:
         comparison: Of two models.
@@ -254,7 +254,7 @@ def benchmark_lines(record: BenchmarkRecord) -> list[tuple[str, str, str]]:
 
 
 def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
-    """Rows of text: metric, method, ours, published, difference, source, note, why not comparable; in per cent.
+    """Rows of text: metric, method, ours, published, difference, source, note, why not comparable; in percent.
 
     Args:
         one: The benchmark.

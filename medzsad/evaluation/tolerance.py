@@ -30,7 +30,7 @@ class EvaluatedModel:
 def published_rows(
     benchmark: str, mean: Mapping[str, MetricRecord], model: EvaluatedModel
 ) -> tuple[ComparisonRecord, ...]:
-    """Every published value of a benchmark beside ours, in per cent.
+    """Every published value of a benchmark beside ours, in percent.
 
     Args:
         benchmark: Its name.
@@ -88,7 +88,7 @@ def outside_tolerance(record: BenchmarkRecord, tolerance: float) -> list[str]:
 
     Args:
         record: Of a benchmark.
-        tolerance: In points of per cent.
+        tolerance: In points of percent.
     """
     own = _comparable(record.published)
     told = []

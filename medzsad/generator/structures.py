@@ -29,7 +29,7 @@ def inner_structures(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -
 
 
 def _folded(dice: Dice, frame: Frame, head: Tensor, tissue: Tensor, noise: Tensor) -> Tensor:
-    """Folds as of a brain's surface: dark or bright curves that grow towards the rim."""
+    """Folds as of a brain's surface: dark or bright curves that grow toward the rim."""
     count = len(tissue)
     weight = torch.sigmoid((frame.radius - dice.uniform(count, 1, 1, low=0.4, high=0.75)) * 12)
     folds = ridge(noise, dice.uniform(count, 1, 1, low=0.12, high=0.4)) * weight

@@ -62,7 +62,7 @@ def pro_rescaled(weights: Rows, negatives: Rows, edges: NDArray[np.float32], low
 
 
 def best_mean(curves: Rows) -> Rows:
-    """The highest value of each row: the best threshold for a mean over subjects, chosen anew for each row."""
+    """The highest value of each row: the best threshold for a mean over subjects, chosen for each row separately."""
     return np.asarray(np.max(curves, axis=-1))
 
 

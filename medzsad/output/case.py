@@ -114,7 +114,7 @@ def load_case(out_dir: Path, name: str, check_files: bool = True) -> CaseRecord:
     except OSError:
         raise OutputError("there is no readable case.json") from None
     except ValueError:
-        raise OutputError("case.json is no whole JSON") from None
+        raise OutputError("case.json is not complete JSON") from None
     try:
         record = CaseRecord.model_validate(values)
     except ValidationError:

@@ -104,17 +104,13 @@ def html_text(out_dir: Path, report: RunReport) -> str:
 def threshold_text(manifest: RunManifest) -> str:
     """Which threshold the run used, and who chose it."""
     given, model = manifest.config.get("threshold"), manifest.model
-    stored = "the weights hold none"
-    if model.threshold is not None:
-        chosen_by = f" ({model.threshold_provenance})" if model.threshold_provenance else ""
-        stored = f"{model.threshold:.4g}, stored with the weights{chosen_by}"
-    if given is None:
-        return stored
-    return (
-        f"{given:.4g}, {GIVEN_BY_USER} (instead of {stored})"
-        if model.threshold is not None
-        else (f"{given:.4g}, {GIVEN_BY_USER} ({stored})")
-    )
+    if given is not None:
+        stored = "the weights hold none" if model.threshold is None else f"the weights hold {model.threshold:.4g}"
+        return f"{given:.4g}, {GIVEN_BY_USER} ({stored})"
+    if model.threshold is None:
+        return "the weights hold none"
+    chosen_by = f" ({model.threshold_provenance})" if model.threshold_provenance else ""
+    return f"{model.threshold:.4g}, stored with the weights{chosen_by}"
 
 
 def page(template: str, **values: Any) -> str:

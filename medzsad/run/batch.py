@@ -130,10 +130,10 @@ def _check_order(order: RunOrder) -> None:
     for path in order.paths:
         scans = path.resolve()
         if out.is_relative_to(scans):
-            where = "is" if out == scans else "lies inside"
+            where = "is the folder of the scans" if out == scans else f"lies inside {path}, the folder of the scans"
             raise ConfigError(
-                f"The output folder {order.out} {where} {path}, which holds the scans, so results would be written "
-                "among them. Choose a folder elsewhere with -o."
+                f"The output folder {order.out} {where}, so results would be written among them. "
+                "Choose another folder with -o."
             )
         if scans.is_relative_to(out):
             raise ConfigError(

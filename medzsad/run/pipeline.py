@@ -141,7 +141,7 @@ def _nothing_scored(scan: Scan, stack: SliceStack) -> str:
     if scan.modality == "CT" and high <= level:
         return (
             f"{found}its values lie between {low:.0f} and {high:.0f} HU, and tissue is expected above {level:.0f} HU. "
-            "They are probably no Hounsfield units: check the rescale intercept, or score the values as they are with "
+            "They are probably not Hounsfield units: check the rescale intercept, or score the values as they are with "
             "--window percentiles."
         )
     return (

@@ -23,7 +23,7 @@ _RATIO_MATTERS_BYTES = 64 * 1024**2
 _DEFLATE_RATIO, _LZMA_RATIO = 1040, 10_000  # their limits are 1032 and about 7,000
 _CHUNK_BYTES = 1024**2
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz")
-_BROKEN = "is no whole archive"
+_BROKEN = "is not a complete archive"
 # Extended headers of tar, which its library reads into memory whole.
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
              tarfile.GNUTYPE_LONGLINK)  # fmt: skip

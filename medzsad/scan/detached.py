@@ -116,7 +116,9 @@ def _meta_fields(path: Path, place: str) -> tuple[dict[bytes, bytes], int]:
             if _is_whole(fields):
                 return fields, length
             break
-    raise _refused(f"{place} is no MetaImage whose header tells where its voxels are. Check it or fetch it again.")
+    raise _refused(
+        f"{place} is not a MetaImage file whose header says where its voxels are. Check it or fetch it again."
+    )
 
 
 def _is_whole(fields: dict[bytes, bytes]) -> bool:

@@ -163,8 +163,8 @@ def _stump(found: Found) -> Candidate | None:
         return None
     empty = found.path.stat().st_size == 0
     message = (
-        f"{found.label} {problem} and lies beside DICOM files: probably a slice that was cut or damaged."
-        " Fetch it again, or delete it if it is none."
+        f"{found.label} {problem}. It lies among DICOM files, so it is probably a slice that was cut or damaged."
+        " Fetch it again, or delete it if it does not belong to the series."
     )
     code = ReasonCode.FILE_EMPTY if empty else ReasonCode.FILE_UNREADABLE
     return _refused(found, RefusedError(code, message))
@@ -272,7 +272,7 @@ def _refused(found: Found, error: RefusedError) -> Candidate:
 def _plain(found: Found) -> Candidate:
     return Candidate(
         name=file_case_name(found.path.name),
-        kind=_ENDINGS.get(_ending(found.path), "dicom"),
+        kind=_ENDINGS.get(_ending(found.path), "unknown"),
         files=(found.path,),
         label=found.label,
     )

@@ -51,7 +51,7 @@ class Stack:
         origin_lps_mm: Position of the first voxel of the first sorted slice.
         spacing_mm: Spacing of the grid along the normal: of irregular stacks the mean over counted steps where these
             are near whole multiples of the smallest, else the smallest.
-        drift_mm: In-plane shift (along i, along j) per millimetre along the normal; 0 unless tilted.
+        drift_mm: In-plane shift (along i, along j) per millimeter along the normal; 0 unless tilted.
         tilt_degrees: Angle between the stacking direction and the normal.
         groups: Indices of slices by common orientation; one group in a stack.
         code: Reason code, or None for a regular stack.
@@ -131,9 +131,11 @@ def _judge(
     if steps.min() < _SAME_PLACE_MM:
         count = int((steps < _SAME_PLACE_MM).sum())
         first = int(np.argmin(steps))
+        share, (one, other) = "shares" if count == 1 else "share", names[first : first + 2]
+        both = f"{one} and {other}" if one != other else f"two files called {one}"
         return ReasonCode.GEOMETRY_DUPLICATE_POSITION, (
-            f"{count} of {len(names)} slices share the position of another, for instance {names[first]} and"
-            f" {names[first + 1]} ({steps[first]:.2f} mm apart). They may be phases or echoes. {_HINT}"
+            f"{count} of {len(names)} slices {share} the position of another, for instance {both}"
+            f" ({steps[first]:.2f} mm apart). They may be phases or echoes. {_HINT}"
         )
     also_tilted = f" The slices are also tilted by {tilt_degrees:.1f} degrees." if tilt_degrees else ""
     if np.abs(steps - steps.mean()).max() > _SPACING_TOLERANCE * steps.mean():
@@ -209,7 +211,7 @@ def _orientation_groups(orientations: FloatArray) -> tuple[tuple[int, ...], ...]
 
 
 def _drift(positions: FloatArray, offsets: FloatArray, axes: FloatArray) -> tuple[FloatArray, float, float]:
-    """In-plane shift per millimetre, its total, and the largest departure from that line, in mm."""
+    """In-plane shift per millimeter, its total, and the largest departure from that line, in mm."""
     if len(offsets) < 2 or offsets[-1] < _SAME_PLACE_MM:
         return np.zeros(2), 0.0, 0.0
     in_plane = (positions - positions[0]) @ axes[:, :2]

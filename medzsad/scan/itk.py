@@ -104,7 +104,7 @@ def _check_values(reader: SimpleITK.ImageFileReader, place: str) -> None:
     if "complex" in kind:
         raise RefusedError(
             ReasonCode.NOT_AN_IMAGE,
-            f"{place} holds complex numbers, which are no gray values. Write their magnitude as a file of its own.",
+            f"{place} holds complex numbers, which are not gray values. Save their magnitude as a file of its own.",
         )
     channels = reader.GetNumberOfComponents()
     if channels not in (1, 3):

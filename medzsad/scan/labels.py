@@ -27,8 +27,8 @@ _NAMED = re.compile(
 def check_no_labels(voxels: NDArray[np.float32], place: str) -> None:
     """Refuses a volume that holds regions in place of gray values.
 
-    All its values are whole, none is negative, and neighbors mostly agree: either there are just two values, or at
-    most 32 none above 255, or up to 2048 in regions that are uniform throughout. A name such as "liver_seg" makes
+    Either there are just two values, whatever they are, or all are whole, none is negative, and neighbors mostly agree:
+    at most 32 none above 255, or up to 2048 in regions that are uniform throughout. A name such as "liver_seg" makes
     fewer equal neighbors suffice. In a single slice only two values count as labels: pictures with few shades of gray
     are common.
 
@@ -43,7 +43,10 @@ def check_no_labels(voxels: NDArray[np.float32], place: str) -> None:
         return
     named = bool(_NAMED.search(place))
     # Most scans are told by their middle alone: the values are many there, or differ from one voxel to the next.
-    if not _like_labels(_middle(voxels), named=named, sure=False):
+    middle = _middle(voxels)
+    if _at_most_two_values(middle) and _at_most_two_values(voxels):
+        raise said_labels(place, f"its two values, {voxels.min():g} and {voxels.max():g}")
+    if not _like_labels(middle, named=named, sure=False):
         return
     if _like_labels(voxels, named=named):
         highest, count = int(voxels.max()), len(np.unique(voxels))
@@ -57,6 +60,11 @@ def said_labels(place: str, sign: str) -> RefusedError:
         f"{place} looks like a mask or label map, not like a scan, by {sign}. Leave it out, or use --allow-labels"
         " if it is a scan.",
     )
+
+
+def _at_most_two_values(voxels: NDArray[np.float32]) -> bool:
+    lowest, highest = voxels.min(), voxels.max()
+    return all(bool(((slab == lowest) | (slab == highest)).all()) for slab in voxels)
 
 
 def _like_labels(voxels: NDArray[np.float32], *, named: bool, sure: bool = True) -> bool:

@@ -85,7 +85,7 @@ def _check_real(image: Any, place: str) -> None:
     if kind == "c":
         raise RefusedError(
             ReasonCode.NOT_AN_IMAGE,
-            f"{place} holds complex numbers, which are no gray values. Write their magnitude as a file of its own.",
+            f"{place} holds complex numbers, which are not gray values. Save their magnitude as a file of its own.",
         )
 
 

@@ -29,7 +29,7 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     """The scan that a candidate stands for, its values all finite and not all equal.
 
     Raises:
-        RefusedError: The candidate is refused, or its files cannot be read rightly; with its reason code.
+        RefusedError: The candidate is refused, or its files cannot be read reliably; with its reason code.
         Exception: `candidate.fault`, which is ours.
     """
     if candidate.fault is not None:
@@ -39,7 +39,9 @@ def read_scan(candidate: Candidate, limits: ReadLimits) -> Scan:
     scan = checked_scan(_READERS[candidate.kind](candidate, limits), candidate.label)
     if candidate.kind != "dicom" and not limits.allow_labels:  # DICOM says itself what is a segmentation
         check_no_labels(scan.voxels, candidate.label)
-    irregular = (f"Irregular series: {candidate.reason}",) if candidate.reason else ()
+    irregular = (
+        (f"Irregular series, scored because of --allow-irregular: {candidate.reason}",) if candidate.reason else ()
+    )
     return replace(scan, notes=(*scan.notes, *candidate.notes, *irregular))
 
 
@@ -63,12 +65,15 @@ def checked_scan(scan: Scan, place: str) -> Scan:
         )
     if wrong:
         smallest = float(scan.voxels[finite].min())
-        note = f"{wrong} voxels were NaN or infinite and count as the smallest value, {smallest:g}."
+        voxels = (
+            "1 voxel was NaN or infinite and counts" if wrong == 1 else f"{wrong} voxels were NaN or infinite and count"
+        )
+        note = f"{voxels} as the smallest value, {smallest:g}."
         scan = replace(scan, voxels=np.where(finite, scan.voxels, np.float32(smallest)), notes=(*scan.notes, note))
-    lowest, highest = float(scan.voxels.min()), float(scan.voxels.max())
-    if lowest == highest:
+    lowest, highest = scan.voxels.min(axis=(0, 1, 2)), scan.voxels.max(axis=(0, 1, 2))  # for each color
+    if np.array_equal(lowest, highest):
+        what = f"the value {lowest.min():g}" if lowest.min() == lowest.max() else "the same color"
         raise RefusedError(
-            ReasonCode.VALUES_CONSTANT,
-            f"{place} has the value {lowest:g} in every voxel. It shows nothing; leave it out.",
+            ReasonCode.VALUES_CONSTANT, f"{place} has {what} in every voxel. It shows nothing; leave it out."
         )
     return scan

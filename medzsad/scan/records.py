@@ -15,7 +15,7 @@ RESULTS_MARK = ".medzsad"
 # What a run writes beside its cases in that folder; no case may have such a name.
 REPORT_FILES = frozenset({"manifest.json", "report.json", "report.csv", "report.html"})
 
-SourceKind = Literal["dicom", "nifti", "itk", "picture", "array"]
+SourceKind = Literal["dicom", "nifti", "itk", "picture", "array", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Candidate:
 
     Attributes:
         name: Case name, unique in one discovery, safe as a folder name, free of patient tags.
-        kind: How it will be read.
+        kind: How it will be read; "unknown" for archives and files that are refused before their format is known.
         files: The files it consists of, in the order found; detached data files come after their header.
         label: What the user is shown as its place: path relative to what was asked for.
         series_uid: SeriesInstanceUID, for DICOM.
@@ -151,7 +151,7 @@ class Scan:
     Attributes:
         name: Case name.
         voxels: (i, j, k) float32 in units of the modality (HU for CT), or (i, j, k, 3) for color pictures.
-        affine_ras: (4, 4) float64, voxel index (i, j, k) -> position in millimetres, RAS+.
+        affine_ras: (4, 4) float64, voxel index (i, j, k) -> position in millimeters, RAS+.
         modality: "CT", "MR", "US", "OPT", ...; "" where unknown; "PICTURE" for 8-bit pictures.
         acquisition_axis: Array axis (0, 1, 2) along which slices were acquired; None where the format does not say.
         source: Where it came from.
@@ -179,7 +179,7 @@ class Scan:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between voxel centers along (i, j, k), in millimetres."""
+        """Distance between voxel centers along (i, j, k), in millimeters."""
         i, j, k = np.linalg.norm(self.affine_ras[:3, :3], axis=0)
         return (float(i), float(j), float(k))
 
@@ -200,6 +200,6 @@ def chosen_frames(place: str, count: int, frame: int | None, all_frames: bool) -
     if not 0 <= frame < count:
         raise RefusedError(
             ReasonCode.SERIES_4D,
-            f"{place} has {count} frames, number {frame} is none of them (0 to {count - 1}).",
+            f"{place} has {count} frames, so there is no frame {frame}. Choose one from 0 to {count - 1}.",
         )
     return [frame]

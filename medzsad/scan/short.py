@@ -26,4 +26,4 @@ def checked_count(candidate: Candidate, slices: int, limits: ReadLimits, *, sing
 
 def let_through(candidate: Candidate, message: str) -> Candidate:
     """The candidate with a remark on what it would be refused for without --allow-irregular."""
-    return replace(candidate, reason="; ".join(part for part in (candidate.reason, f"let through: {message}") if part))
+    return replace(candidate, reason="; ".join(part for part in (candidate.reason, message) if part))

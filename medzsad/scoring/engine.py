@@ -32,7 +32,7 @@ class ScoreVolume:
         score: (S, size, size) float32 in [0, 1].
         spread: (S, size, size) float32, standard deviation over prompt samples; None where the model gives none.
         image_score: (S,) float32 in [0, 1].
-        scored: (S,) bool; slices with tissue that are not scored are interpolated between their neighbours.
+        scored: (S,) bool; slices with tissue that are not scored are interpolated between their neighbors.
     """
 
     score: NDArray[np.float32]
@@ -132,7 +132,7 @@ def score_batch(
         )
     if not (np.isfinite(scores[0]).all() and np.isfinite(scores[2]).all()):
         raise ScoringError(
-            f"The model {detector.card.name} gave scores that are no numbers. Verify its weights "
+            f"The model {detector.card.name} returned non-finite scores (NaN or infinity). Verify its weights "
             "(`medzsad weights verify`), or use --precision float32."
         )
     return [scores]
@@ -157,7 +157,7 @@ def _on_host(prediction: Prediction) -> BatchScores:
 
 
 def smooth(stack: SliceStack, scores: NDArray[np.float32], sigma_mm: float) -> NDArray[np.float32]:
-    """The scores after a Gaussian of `sigma_mm` millimetres along all three axes; unscored slices stay 0."""
+    """The scores after a Gaussian of `sigma_mm` millimeters along all three axes; unscored slices stay 0."""
     if sigma_mm <= 0:
         return scores
     sigma = [sigma_mm / step for step in stack.pixel_mm]

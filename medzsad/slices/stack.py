@@ -51,7 +51,7 @@ class SliceStack:
 
     @property
     def pixel_mm(self) -> tuple[float, float, float]:
-        """Size of one element of a (S, size, size) stack in millimetres: (slice, row, column)."""
+        """Size of one element of a (S, size, size) stack in millimeters: (slice, row, column)."""
         height, width = self._view.shape[:2]
         inner = self._square.inner_size(height, width)
         rows, columns = self.plan.pixel_mm

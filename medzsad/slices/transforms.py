@@ -36,8 +36,8 @@ class SlicePlan:
         axis: Array axis of the scan (0, 1, 2) along which slices are counted.
         plane: "axial", "coronal" or "sagittal": the anatomical plane nearest to the slices.
         axcodes: Orientation of the (row, column, slice) array, in nibabel's letters.
-        pixel_mm: Size of a pixel (row step, column step) before resizing, in millimetres.
-        slice_mm: Distance between slices, in millimetres.
+        pixel_mm: Size of a pixel (row step, column step) before resizing, in millimeters.
+        slice_mm: Distance between slices, in millimeters.
         flipped: Whether slice 0 of the stack is the last index along `axis`.
     """
 

@@ -25,7 +25,7 @@ class Board(Protocol):
         ...
 
     def close(self) -> None:
-        """Writes what is left; nothing may be logged afterwards."""
+        """Writes what is left; nothing may be logged afterward."""
         ...
 
 
@@ -64,14 +64,14 @@ class EventBoard:
         self._writer.add_image(tag, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Writes what is left; nothing may be logged afterwards."""
+        """Writes what is left; nothing may be logged afterward."""
         self._writer.close()
 
 
 def open_board(folder: Path | None) -> Board:
     """A board that writes into `folder`, or one that keeps nothing if it is None.
 
-    A training that goes on opens the same folder again; TensorBoard joins the files.
+    A training that is continued opens the same folder again; TensorBoard joins the files.
 
     Raises:
         ConfigError: The package tensorboard is not installed.

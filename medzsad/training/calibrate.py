@@ -1,4 +1,4 @@
-"""The threshold of finished weights: a stated share of false pixels on sound images, none of them medical."""
+"""The threshold of finished weights: a stated share of false pixels on normal images, none of them medical."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
 from medzsad.slices.transforms import clip_normalize
 
-# Share of the pixels of sound images that the threshold lets through.
+# Share of the pixels of normal images that the threshold lets through.
 FALSE_PIXELS = 0.005
 
 # A power of two, so that a float32 score reaches the edge of its bin exactly as the bin's number says.
@@ -26,22 +26,22 @@ _SEED = 2**43 + 11
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A threshold and what it does on sound images.
+    """A threshold and what it does on normal images.
 
     Attributes:
         threshold: The chosen score; at and above it a pixel counts as lesion.
         provenance: A sentence that says how, with counts and rates.
-        figures: Named measures; `auxiliary_*` are left out without sound auxiliary images.
+        metrics: Values by name; `auxiliary_*` are left out without normal auxiliary images.
     """
 
     threshold: float
     provenance: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 @dataclass(slots=True)
 class _Counts:
-    """Scores of sound images, counted.
+    """Scores of normal images, counted.
 
     Attributes:
         pixels: (_BINS + 1,) number of pixels per bin; the last holds the score 1 alone.
@@ -69,21 +69,21 @@ def calibrate(
     phantoms: int = 128,
     class_name: str,
 ) -> Calibration:
-    """The lowest threshold that lets at most the stated share of pixels through in each of two sets of sound images.
+    """The lowest threshold that lets at most the stated share of pixels through in each of two sets of normal images.
 
-    One set is that of sound auxiliary images, the other that of generated healthy phantoms, whose seed no training
+    One set is that of normal auxiliary images, the other that of generated healthy phantoms, whose seed no training
     uses. Where one of the two is empty, the other counts alone. The memory does not grow with the images.
 
     Args:
         detector: As it will be used.
         sound: Batches of images without defect, (b, 3, S, S) CLIP-normalized, with the class name of each image.
-        false_pixels: Share of sound pixels that may reach the threshold, between 0 and 1.
+        false_pixels: Share of normal pixels that may reach the threshold, between 0 and 1.
         phantoms: Number of generated images.
         class_name: What the phantoms are called in the prompts.
 
     Raises:
         ConfigError: There is no image at all, or the share is impossible.
-        ScoringError: The detector gives scores that are no numbers.
+        ScoringError: The model returned non-finite scores (NaN or infinity).
     """
     if not 0.0 < false_pixels < 1.0:
         raise ConfigError(f"The share of false pixels must lie between 0 and 1, got {false_pixels}. Usual is 0.005.")
@@ -91,14 +91,14 @@ def calibrate(
     made = _count(detector, _phantoms(phantoms, detector.spec.image_size, class_name))
     sets = {name: counts for name, counts in (("auxiliary", auxiliary), ("phantom", made)) if counts.images}
     if not sets:
-        raise ConfigError("A threshold needs sound images: give auxiliary ones, or at least one phantom.")
+        raise ConfigError("A threshold needs normal images: give auxiliary ones, or at least one phantom.")
     place = max(_first_place(_share_from(counts.pixels), false_pixels) for counts in sets.values())
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, counts in sets.items():
-        figures[f"{name}_images"] = float(counts.images)
-        figures[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
-        figures[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
-    return Calibration(place / _BINS, _provenance(figures, false_pixels), figures)
+        metrics[f"{name}_images"] = float(counts.images)
+        metrics[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
+        metrics[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
+    return Calibration(place / _BINS, _provenance(metrics, false_pixels), metrics)
 
 
 def _phantoms(count: int, side: int, class_name: str) -> Iterator[tuple[Tensor, Sequence[str]]]:
@@ -116,8 +116,8 @@ def _count(detector: Detector, batches: Iterable[tuple[Tensor, Sequence[str]]]) 
             maps = detector.predict(images.to(device), names, SharedNoise(0)).score_map.float().cpu().numpy()
         if not np.isfinite(maps).all():
             raise ScoringError(
-                f"The model {detector.card.name} gave scores that are no numbers, so no threshold can be chosen. "
-                "Its training has diverged: lower the learning rates, or train in float32."
+                f"The model {detector.card.name} returned non-finite scores (NaN or infinity), so no "
+                "threshold can be chosen. Its training has diverged: lower the learning rates, or train in float32."
             )
         counts.add(maps)
     return counts
@@ -134,19 +134,19 @@ def _first_place(rates: NDArray[np.float64], limit: float) -> int:
     return min(int(np.count_nonzero(rates > limit)), _BINS)
 
 
-def _provenance(figures: dict[str, float], false_pixels: float) -> str:
+def _provenance(metrics: dict[str, float], false_pixels: float) -> str:
     words = {
-        "auxiliary": "sound auxiliary (industrial) images",
+        "auxiliary": "normal auxiliary (industrial) images",
         "phantom": "generated healthy phantoms",
     }
     parts = [
-        f"{figures[f'{name}_false_pixels']:.2%} of the pixels of {figures[f'{name}_images']:.0f} {text} "
-        f"({figures[f'{name}_images_touched']:.0%} of these images are touched)"
+        f"{metrics[f'{name}_false_pixels']:.2%} of the pixels of {metrics[f'{name}_images']:.0f} {text} "
+        f"({metrics[f'{name}_images_touched']:.0%} of these images are touched)"
         for name, text in words.items()
-        if f"{name}_images" in figures
+        if f"{name}_images" in metrics
     ]
     chosen = f"Chosen for at most {false_pixels:.2%} false pixels"
     if len(parts) == 2:
         return f"{chosen} in each of two sets; it lets through {parts[0]} and {parts[1]}. No medical image was used."
-    only = "no sound auxiliary image was given" if "phantom_images" in figures else "no phantom was generated"
+    only = "no normal auxiliary image was given" if "phantom_images" in metrics else "no phantom was generated"
     return f"{chosen}; it lets through {parts[0]}; {only}. No medical image was used."

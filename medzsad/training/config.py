@@ -49,7 +49,7 @@ class CacheOptions(_Part):
 
     Attributes:
         variants: Augmented variants of each training image; epoch e sees variant e mod `variants`. 0 keeps nothing
-            and augments anew in every epoch.
+            and augments differently in every epoch.
         folder: Where they lie; None takes OUT/features.
     """
 
@@ -90,7 +90,7 @@ class TrainConfig(_Part):
         skip_bad: Leave out images with errors instead of refusing to train.
         legacy_validation: Choose the epoch on test images of another benchmark; None uses held-out images. The authors
             hold nothing out: set `hold_out: 0` beside it. The threshold then rests on phantoms alone.
-        false_pixels: Share of sound pixels that the threshold lets through.
+        false_pixels: Share of normal pixels that the threshold lets through.
         phantoms: Generated healthy images that the threshold is chosen on beside held-out ones.
         name: Of the weights.
         class_name: Word for the object, stored with the weights.

@@ -77,7 +77,7 @@ class FeatureSource:
     """Batches of features of records.
 
     With a folder, features are computed image by image, rounded to float16 and kept; batches hold the rounded numbers
-    from the first time on. A kept file that is damaged is made anew. Without one they are computed batch by batch.
+    from the first time on. Corrupt cache files are recomputed. Without one they are computed batch by batch.
 
     Args:
         tower: Frozen, on `device`, its arithmetic set.

@@ -53,13 +53,13 @@ def validation_scores(
 
 
 def sheet_rows(detector: Detector, seed: int, source: FeatureSource) -> list[SheetRow]:
-    """The same few images of every epoch with their maps: of each class the first defects and sound ones, in turns."""
+    """The same few images of every epoch with their maps: of each class the first defects and normal ones, in turns."""
     rows = []
     for place in _shown(source):
         batch = next(iter(source.batches([[place]])))
         maps, _ = batch_scores(detector, batch, seed)
         image, mask, label = source.picture(place)
-        title = f"{batch.class_names[0]}, {'defect' if label else 'sound'}"
+        title = f"{batch.class_names[0]}, {'defect' if label else 'normal'}"
         rows.append(SheetRow(image, mask, maps[0].cpu(), title))
     return rows
 

@@ -212,7 +212,7 @@ class Loop:
         found = self._summed(sums, stage)
         if not all(torch.isfinite(torch.tensor(list(found.values())))):
             raise ScoringError(
-                f"A loss of step {step + 1}, epoch {epoch + 1} is no finite number: {found}. Train with "
+                f"A loss of step {step + 1}, epoch {epoch + 1} is not finite: {found}. Train with "
                 "precision: float32, or look for damaged images."
             )
         training.world.sum_gradients([p for group in self._optimizer.param_groups for p in group["params"]])

@@ -1,4 +1,4 @@
-"""What a training says about its steps and epochs while it goes on."""
+"""What a training says about its steps and epochs while it runs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -28,7 +28,7 @@ def _counts(records: Sequence[Record]) -> dict[str, dict[str, int]]:
 
 
 def best_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Per stage the last epoch that was kept, counted from 0, with its validation figures."""
+    """Per stage the last epoch that was kept, counted from 0, with its validation metrics."""
     return {
         f"stage_{stage}": {"epoch": kept[-1]["epoch"], "validation": kept[-1]["validation"]}
         for stage in sorted({record["stage"] for record in history})
@@ -66,7 +66,7 @@ def first_card(
 
 def finished_card(card: WeightsCard, history: Sequence[Mapping[str, Any]], found: Calibration) -> WeightsCard:
     """The description with the threshold, and with the epochs that were kept."""
-    found_out = {"best": best_epochs(history), "epochs": len(history), "threshold": found.figures}
+    found_out = {"best": best_epochs(history), "epochs": len(history), "threshold": found.metrics}
     update = {
         "threshold": found.threshold,
         "threshold_provenance": found.provenance,

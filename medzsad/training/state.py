@@ -104,6 +104,6 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ConfigError(
-            f"The saved state {path} is damaged ({error.__class__.__name__}). Delete it to train anew."
+            f"The saved state {path} is damaged ({error.__class__.__name__}). Delete it to start the training over."
         ) from None
     return state

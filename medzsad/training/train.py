@@ -1,4 +1,4 @@
-"""From a configuration to a weights file: check, train, calibrate, write. Interrupted, it goes on where it was."""
+"""From a configuration to a weights file: check, train, calibrate, write; continued after an interruption."""
 
 import dataclasses
 import json
@@ -212,7 +212,7 @@ def _finish(training: Training, state: TrainState, model_config: dict[str, Any],
     config, tower, model = training.config, training.tower, training.model
     if not state.best:
         raise ConfigError(
-            "No epoch could be validated: there must be held-out defects with masks, and sound images. "
+            "No epoch could be validated: there must be held-out defects with masks, and normal images. "
             "Change hold_out or the data."
         )
     stage = max(state.best)

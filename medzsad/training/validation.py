@@ -26,7 +26,7 @@ class BinnedScores:
     """
 
     def __init__(self, bins: int = BINS) -> None:
-        self.counts: NDArray[np.int64] = np.zeros((2, bins), np.int64)  # sound, defect
+        self.counts: NDArray[np.int64] = np.zeros((2, bins), np.int64)  # normal, defect
 
     def add(
         self,

@@ -127,7 +127,7 @@ def _lesion_records(
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Figures per lesion: (lesions,) arrays, and (lesions, 3) voxel indices from the corner of the box."""
+    """Measurements per lesion: (lesions,) arrays, and (lesions, 3) voxel indices from the corner of the box."""
 
     size: NDArray[np.int64]
     centroid_index: NDArray[np.float64]

@@ -79,7 +79,7 @@ def _weights_file(name: str) -> Path | None:
     if path.is_file():
         return path if path.suffix == ".safetensors" and is_weights_file(path) else None
     if path.suffix in {".safetensors", ".pt", ".pth", ".bin"}:
-        raise WeightsError(f"There is no file {name} with a CLIP tower.")
+        raise WeightsError(f"The file {name}, which should hold a CLIP tower, does not exist.")
     known = any(release.name == name and release.kind != "clip" for release in list_releases())
     return resolve_weights(name) if known or (cache_dir() / f"{name}.safetensors").is_file() else None
 
@@ -120,7 +120,7 @@ def find_tower(weights: Path | str) -> Path:
     if Path(weights).is_file():
         return Path(weights)
     if isinstance(weights, Path):
-        raise WeightsError(f"There is no file {weights} with a CLIP tower.")
+        raise WeightsError(f"The file {weights}, which should hold a CLIP tower, does not exist.")
     model, _, tag = weights.partition("/")
     config = get_pretrained_cfg(model, tag or "openai")
     for path in _cached_towers(model, tag or "openai", config):

@@ -55,7 +55,7 @@ def train_mini(config: MiniConfig, out: Path) -> Path:
     found = calibrate(detector, sound_images(held_out, SPEC.image_size), class_name=_CLASS_NAME)
     chosen = {"threshold": found.threshold, "threshold_provenance": found.provenance}
     save_weights(path, prompts, card.model_copy(update=chosen), clip, half=True)
-    figures = {"threshold": found.threshold, **found.figures, **held_out_figures(detector, held_out, found.threshold)}
+    figures = {"threshold": found.threshold, **found.metrics, **held_out_figures(detector, held_out, found.threshold)}
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return path
 

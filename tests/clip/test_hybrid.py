@@ -102,5 +102,5 @@ def test_a_tap_that_it_does_not_have_is_refused() -> None:
 
 
 def test_a_picture_size_between_its_cells_is_refused() -> None:
-    with pytest.raises(WeightsError, match="no multiple"):
+    with pytest.raises(WeightsError, match="not a multiple"):
         build_tower(CONFIG, TowerSpec(image_size=72, layers=(1, 2)))

@@ -70,7 +70,7 @@ def test_damaged_and_unfinished_cases_are_named_and_the_others_reported(out: Pat
     (out / ".medzsad-partial-e").mkdir()
     (out / "notes of mine").mkdir()
     with CaseLocks(out) as locks:
-        # Taking the lock deletes leftovers, so what it then writes is made afterwards.
+        # Taking the lock deletes leftovers, so what it then writes is made afterward.
         assert locks.acquire("e")
         (out / ".medzsad-partial-e").mkdir()
         done = CliRunner().invoke(main, ["report", str(out)])
@@ -78,7 +78,7 @@ def test_damaged_and_unfinished_cases_are_named_and_the_others_reported(out: Pat
     assert _names(out) == ["c"]
     for line in (
         "a: incomplete: The result is damaged: mask.nii.gz is damaged",
-        "b: incomplete: The result is damaged: case.json is no whole JSON",
+        "b: incomplete: The result is damaged: case.json is not complete JSON",
         "d: incomplete: A run was stopped while writing it",
         "e: incomplete: A process is writing it now",
         "1 case: 1 refused.",

@@ -197,7 +197,7 @@ def test_badges_and_text_have_the_contrast_that_wcag_asks_for(scheme: str) -> No
 def test_the_header_shows_the_threshold_that_was_used_and_who_chose_it(manifest: RunManifest) -> None:
     assert threshold_text(manifest) == "0.5, stored with the weights (phantoms, F1)"
     given = manifest.model_copy(update={"config": {**manifest.config, "threshold": 0.7}})
-    assert threshold_text(given) == "0.7, given by the user (instead of 0.5, stored with the weights (phantoms, F1))"
+    assert threshold_text(given) == "0.7, given by the user (the weights hold 0.5)"
     bare = given.model_copy(update={"model": manifest.model.model_copy(update={"threshold": None})})
     assert threshold_text(bare) == "0.7, given by the user (the weights hold none)"
 
@@ -232,6 +232,17 @@ def test_instance_numbers_stand_beside_slice_indices_where_there_are_any(
     text = _page_of(tmp_path, manifest, numbered)
     assert "InstanceNumber" in text
     assert "17 to 21" in text
+
+
+def test_instance_numbers_that_are_not_consecutive_are_not_shown_as_a_range_of_slices(
+    cases: list[CaseRecord], manifest: RunManifest, tmp_path: Path
+) -> None:
+    lesion = cases[0].lesions[0]
+    slices = lesion.bounding_box[2][1] - lesion.bounding_box[2][0]
+    for last, marked in ((slices + 3, False), (slices + 4, True)):
+        numbered = lesion.model_copy(update={"instance_first": 3, "instance_last": last})
+        text = _page_of(tmp_path, manifest, cases[0].model_copy(update={"lesions": (numbered,)}))
+        assert (f"3 to {last} (not consecutive)" in text) is marked
 
 
 def test_spread_is_explained_and_left_out_for_models_with_one_sample(

@@ -123,7 +123,7 @@ def test_only_slices_with_tissue_are_scored_and_the_others_are_zero() -> None:
     assert detector.seen == sum(entry.scored for entry in result.slices)
 
 
-def test_smoothing_spreads_a_score_by_millimetres_along_all_axes() -> None:
+def test_smoothing_spreads_a_score_by_millimeters_along_all_axes() -> None:
     phantom = phantom_scan()
     sharp = detect_scan(phantom.scan, BrightnessDetector(), make_config({}))
     smooth = detect_scan(phantom.scan, BrightnessDetector(), make_config({"smooth_mm": 4.0}))

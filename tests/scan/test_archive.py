@@ -186,7 +186,7 @@ def test_a_damaged_tgz_is_not_called_a_bomb(tmp_path: Path) -> None:
     import gzip
 
     (tmp_path / "a.tgz").write_bytes(gzip.compress(bytes(content)))
-    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+    with pytest.raises(RefusedError, match="is not a complete archive") as refused:
         unpack(tmp_path / "a.tgz", tmp_path / "out", "a.tgz", 10**9)
     assert refused.value.code == ReasonCode.FILE_UNREADABLE
 
@@ -197,7 +197,7 @@ def test_a_damaged_zip_is_not_called_a_bomb(tmp_path: Path) -> None:
     content = (tmp_path / "a.zip").read_bytes()
     at = content.index(b"PK\x01\x02") + 24  # the unpacked size in the directory
     (tmp_path / "a.zip").write_bytes(content[:at] + b"\xff\xff\xff\x7f" + content[at + 4 :])
-    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+    with pytest.raises(RefusedError, match="is not a complete archive") as refused:
         unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
     assert refused.value.code == ReasonCode.FILE_UNREADABLE
 
@@ -207,7 +207,7 @@ def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_a_shorter_on
     content = bytearray((tmp_path / "a.tar").read_bytes())
     content[2 * 1024 + 3] ^= 0xFF
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(RefusedError, match="is no whole archive"):
+    with pytest.raises(RefusedError, match="is not a complete archive"):
         unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar", 10**6)
 
 
@@ -219,7 +219,7 @@ def test_an_extended_header_of_a_tar_fills_no_memory(tmp_path: Path) -> None:
     import tracemalloc
 
     tracemalloc.start()
-    with pytest.raises(RefusedError, match="is no whole archive"):
+    with pytest.raises(RefusedError, match="is not a complete archive"):
         unpack(tmp_path / "a.tgz", tmp_path / "out", "a.tgz", 10**12)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -281,7 +281,7 @@ def test_a_zip_packed_in_a_way_that_does_not_exist_is_damaged(tmp_path: Path) ->
     at = content.rindex(b"PK\x01\x02") + 10
     content[at : at + 2] = b"\x63\x00"
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(RefusedError, match="is no whole archive") as refused:
+    with pytest.raises(RefusedError, match="is not a complete archive") as refused:
         unpack(tmp_path / "a.zip", tmp_path / "out", "a.zip", 10**9)
     assert refused.value.code == ReasonCode.FILE_UNREADABLE
 

@@ -47,6 +47,8 @@ LABELS = {
     "mask of 255": ball(9) * 255.0,
     "small mask off the middle": np.roll(ball(3).astype(float), 18, axis=0),
     "thin shell": (ball(12) & ~ball(11)).astype(float),
+    "mask of -1 and 1": np.where(ball(9), -1.0, 1.0),
+    "mask of fractions": ball(9) * 0.25,
     "three tissues": np.digitize(smooth_noise(4.0), [-0.5, 0.5]).astype(float),
     "atlas of 20 regions": regions(20),
     "atlas of 45 regions": regions(45),

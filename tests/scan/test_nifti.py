@@ -199,7 +199,7 @@ def test_a_header_without_its_image_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "mm"), [("meter", 1000.0), ("micron", 0.001)])
-def test_other_units_of_length_become_millimetres_in_scan_and_mask(tmp_path: Path, unit: str, mm: float) -> None:
+def test_other_units_of_length_become_millimeters_in_scan_and_mask(tmp_path: Path, unit: str, mm: float) -> None:
     phantom = phantom_scan(SHAPE, oblique_degrees=(7.0, -4.0, 11.0))
     stored = np.diag([1 / mm, 1 / mm, 1 / mm, 1.0]) @ phantom.scan.affine_ras
     image = nib.Nifti1Image(phantom.scan.voxels, stored)

@@ -48,6 +48,20 @@ def test_a_constant_volume_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == ReasonCode.VALUES_CONSTANT
 
 
+def test_a_picture_of_one_color_is_refused_as_constant(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (9, 200, 3)).save(tmp_path / "green.png")
+    (candidate,) = discover([tmp_path], limits=LIMITS)
+    with pytest.raises(RefusedError, match="the same color in every voxel") as refused:
+        read_scan(candidate, LIMITS)
+    assert refused.value.code == ReasonCode.VALUES_CONSTANT
+
+
+def test_one_value_that_is_no_number_is_told_of_one(tmp_path: Path) -> None:
+    scan = phantom_scan().scan
+    scan.voxels[3, 3, 3] = np.nan
+    assert checked_scan(scan, "scan").notes[-1].startswith("1 voxel was NaN or infinite and counts as")
+
+
 def test_scans_from_memory_are_checked_by_the_same_rule() -> None:
     scan = phantom_scan((12, 15, 9)).scan
     scan.voxels[3, 4, 5] = np.nan

@@ -46,7 +46,7 @@ class SmallMemory(BrightnessDetector):
 
 
 class Broken(BrightnessDetector):
-    """Gives scores that are no numbers."""
+    """Returns non-finite scores."""
 
     def predict(self, images: Tensor, class_names: Sequence[str], noise: NoiseSource) -> Prediction:
         prediction = super().predict(images, class_names, noise)
@@ -79,7 +79,7 @@ def test_a_single_image_that_does_not_fit_is_an_error(stack: SliceStack) -> None
 
 
 def test_scores_that_are_no_numbers_are_an_error_and_not_a_mask(stack: SliceStack) -> None:
-    with pytest.raises(ScoringError, match="no numbers"):
+    with pytest.raises(ScoringError, match="non-finite"):
         _score(Broken(size=48), stack, batch_size=4)
 
 
@@ -87,7 +87,7 @@ def test_a_method_without_spread_gives_none(stack: SliceStack) -> None:
     assert _score(NoSpread(size=48), stack, batch_size=4).spread is None
 
 
-def test_smoothing_takes_millimetres_whatever_the_pixel_size() -> None:
+def test_smoothing_takes_millimeters_whatever_the_pixel_size() -> None:
     scan = phantom_scan().scan
     widths_mm = []
     for size in (48, 96):

@@ -52,7 +52,7 @@ def test_axial_slices_show_anterior_on_top_and_the_patients_right_on_the_left(ax
     assert column > 96 / 2
 
 
-def test_fit_keeps_millimetres_true_and_stretch_fills_the_square() -> None:
+def test_fit_keeps_millimeters_true_and_stretch_fills_the_square() -> None:
     scan = _scan(np.random.default_rng(0).random((30, 60, 4)) + 1)
     fit = stack_slices(scan, size=64, resize="fit")
     stretch = stack_slices(scan, size=64, resize="stretch")

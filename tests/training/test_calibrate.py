@@ -1,4 +1,4 @@
-"""The threshold lets through the stated share of sound pixels, and says on which images."""
+"""The threshold lets through the stated share of normal pixels, and says on which images."""
 
 from collections.abc import Iterator, Sequence
 
@@ -51,8 +51,8 @@ def test_each_set_lets_through_at_most_the_stated_share_and_one_of_them_just_tha
     calibration = found(false_pixels=share)
     rates = [rate(sound(), calibration.threshold), rate(phantom_levels(12), calibration.threshold)]
     assert max(rates) == pytest.approx(share, rel=0.02, abs=2e-4)
-    assert calibration.figures["auxiliary_false_pixels"] == pytest.approx(rates[0], abs=1e-3)
-    assert calibration.figures["phantom_false_pixels"] == pytest.approx(rates[1], abs=1e-3)
+    assert calibration.metrics["auxiliary_false_pixels"] == pytest.approx(rates[0], abs=1e-3)
+    assert calibration.metrics["phantom_false_pixels"] == pytest.approx(rates[1], abs=1e-3)
     assert abs(rates[0] - rates[1]) > 1e-4, "two equal sets would not tell the stricter from the other"
 
 
@@ -66,24 +66,24 @@ def test_the_share_of_images_touched_is_counted() -> None:
     levels[:3, 5, 7] = 0.95
     calibration = found(levels, phantoms=0, false_pixels=2e-4)
     assert 0.1 < calibration.threshold < 0.11
-    assert calibration.figures["auxiliary_images_touched"] == pytest.approx(0.3)
-    assert calibration.figures["auxiliary_images"] == 10
+    assert calibration.metrics["auxiliary_images_touched"] == pytest.approx(0.3)
+    assert calibration.metrics["auxiliary_images"] == 10
 
 
 def test_without_sound_images_the_phantoms_count_alone_and_the_provenance_says_so() -> None:
     calibration = calibrate(BrightnessDetector(SIDE), [], false_pixels=0.05, phantoms=9, class_name="tissue")
     assert rate(phantom_levels(9), calibration.threshold) == pytest.approx(0.05, rel=0.02)
-    assert "no sound auxiliary image was given" in calibration.provenance
+    assert "no normal auxiliary image was given" in calibration.provenance
     assert "9 generated healthy phantoms" in calibration.provenance
-    assert not any(name.startswith("auxiliary") for name in calibration.figures)
+    assert not any(name.startswith("auxiliary") for name in calibration.metrics)
 
 
 def test_the_provenance_states_counts_rates_and_that_nothing_medical_was_used() -> None:
     calibration = found(false_pixels=0.05)
     text = calibration.provenance
     assert "Chosen for at most 5.00% false pixels in each of two sets" in text
-    assert f"{calibration.figures['auxiliary_false_pixels']:.2%} of the pixels of 10 sound auxiliary" in text
-    assert f"{calibration.figures['phantom_false_pixels']:.2%} of the pixels of 12 generated healthy phantoms" in text
+    assert f"{calibration.metrics['auxiliary_false_pixels']:.2%} of the pixels of 10 normal auxiliary" in text
+    assert f"{calibration.metrics['phantom_false_pixels']:.2%} of the pixels of 12 generated healthy phantoms" in text
     assert text.endswith("No medical image was used.")
 
 
@@ -97,7 +97,7 @@ def test_phantoms_are_healthy_and_the_same_each_time() -> None:
 def test_saturated_scores_end_at_one_with_the_rate_that_they_have() -> None:
     calibration = found(torch.ones(2, SIDE, SIDE), phantoms=0, false_pixels=0.05)
     assert calibration.threshold == 1.0
-    assert calibration.figures["auxiliary_false_pixels"] == 1.0
+    assert calibration.metrics["auxiliary_false_pixels"] == 1.0
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
@@ -107,7 +107,7 @@ def test_an_impossible_share_is_refused(share: float) -> None:
 
 
 def test_no_image_at_all_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs sound images"):
+    with pytest.raises(ConfigError, match="needs normal images"):
         calibrate(BrightnessDetector(SIDE), [], phantoms=0, class_name="tissue")
 
 
@@ -118,5 +118,5 @@ class _Broken(BrightnessDetector):
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(ScoringError, match="no numbers"):
+    with pytest.raises(ScoringError, match="non-finite"):
         calibrate(_Broken(SIDE), batches(sound()), phantoms=0, class_name="tissue")

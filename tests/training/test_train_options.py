@@ -46,7 +46,7 @@ def test_legacy_validation_chooses_on_the_other_data_and_gives_no_image_to_the_t
     assert path is not None
     assert len(validated) == 4
     assert all(image.is_relative_to(other / "nut") for image in validated)
-    assert "no sound auxiliary image" in read_card(path).threshold_provenance
+    assert "no normal auxiliary image" in read_card(path).threshold_provenance
 
 
 def test_the_legacy_divergence_and_bfloat16_give_other_weights(tmp_path: Path) -> None:

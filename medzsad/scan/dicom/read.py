@@ -34,7 +34,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
     VOI window never. Color comes as (i, j, k, 3) in 0..255.
 
     Raises:
-        RefusedError: The series cannot be read or stacked rightly; with its reason code.
+        RefusedError: The series cannot be read or stacked reliably; with its reason code.
     """
     place = candidate.label
     headers = [read_header(file, f"{place}: {shown_name(file.name)}") for file in candidate.files]
@@ -82,7 +82,7 @@ def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> tuple
     if candidate.frame >= len(parts):
         raise RefusedError(
             ReasonCode.SERIES_4D,
-            f"{candidate.label} has {len(parts)} frames, no number {candidate.frame}.",
+            f"{candidate.label} has {len(parts)} frames, so there is no frame {candidate.frame}.",
         )
     chosen = parts[candidate.frame]
     text = described(chosen, parts)
@@ -145,7 +145,11 @@ def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> l
     for index, offset in zip(stack.order, stack.offsets_mm, strict=True):
         if kept and offset - kept[-1][0] < 1e-3:
             if not np.array_equal(images[kept[-1][1]], images[index]):
-                raise RefusedError(ReasonCode.GEOMETRY_DUPLICATE_POSITION, f"{place}: {stack.message}")
+                what = stack.message.partition(" Use --allow-irregular")[0]
+                message = (
+                    f"{place}: {what} Their pixels differ, so they are not one volume. Split the series into folders."
+                )
+                raise RefusedError(ReasonCode.GEOMETRY_DUPLICATE_POSITION, message)
         else:
             kept.append((float(offset), index))
     return [index for _, index in kept]

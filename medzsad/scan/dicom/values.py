@@ -43,13 +43,13 @@ def header_items(dataset: Dataset, keyword: str, place: str) -> list[Dataset]:
     """The items of a sequence, none where it is absent or empty.
 
     Raises:
-        RefusedError: FILE_UNREADABLE, what stands there is no sequence.
+        RefusedError: FILE_UNREADABLE, what stands there is not a sequence.
     """
     value = header_value(dataset, keyword, place)
     if not value:
         return []
     if not isinstance(value, Sequence):
-        raise _misread(place, keyword, "is no sequence")
+        raise _misread(place, keyword, "is not a sequence")
     return list(value)
 
 
@@ -57,13 +57,13 @@ def header_count(dataset: Dataset, keyword: str, place: str, *, otherwise: int) 
     """A number of things that the header tells, `otherwise` where it is absent or 0.
 
     Raises:
-        RefusedError: FILE_UNREADABLE, what stands there is no whole number, or a negative one.
+        RefusedError: FILE_UNREADABLE, what stands there is not a whole number, or a negative one.
     """
     value = header_value(dataset, keyword, place)
     if value is None or value == "":
         return otherwise
     if not isinstance(value, int) or value < 0:
-        raise _misread(place, keyword, "is no whole number")
+        raise _misread(place, keyword, "is not a whole number")
     return int(value) or otherwise
 
 

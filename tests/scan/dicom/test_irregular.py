@@ -176,6 +176,22 @@ def test_a_repeated_slice_without_a_tag_that_tells_it_apart_stays_refused(tmp_pa
     with pytest.raises(RefusedError) as refused:
         lenient_scan(tmp_path)
     assert refused.value.code == ReasonCode.GEOMETRY_DUPLICATE_POSITION
+    assert "1 of 7 slices shares the position" in str(refused.value)
+    assert "--allow-irregular" not in str(refused.value)  # which was given, and does not help
+
+
+def test_slices_of_equal_names_in_two_folders_are_told_apart_in_words(tmp_path: Path) -> None:
+    phantom = phantom_scan((20, 24, 6))
+    for folder in ("one", "two"):
+        write_dicom_series(tmp_path / folder, phantom)
+        for file in (tmp_path / folder).iterdir():
+            dataset = pydicom.dcmread(file)
+            dataset.PatientName = folder  # no exact copies
+            dataset.save_as(file)
+    reason = only(tmp_path, STRICT).reason
+    assert "6 of 12 slices share the position of another, for instance two files called 0" in reason
+    note = lenient_scan(tmp_path).notes[-1]
+    assert note.startswith("Irregular series, scored because of --allow-irregular: ")
 
 
 def test_a_repeated_slice_with_equal_pixels_is_kept_once(tmp_path: Path) -> None:

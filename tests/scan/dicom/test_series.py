@@ -252,7 +252,7 @@ def test_a_slice_whose_mark_is_damaged_is_named(tmp_path: Path, name: str) -> No
     stray, series = sorted(discover([tmp_path], limits=STRICT), key=lambda candidate: len(candidate.files))
     assert series.shape[2] == 5
     assert stray.code == ReasonCode.FILE_UNREADABLE
-    assert f'{name} begins like DICOM, but its mark "DICM" is damaged and lies beside DICOM files' in stray.reason
+    assert f'{name} begins like DICOM, but its mark "DICM" is damaged. It lies among DICOM files' in stray.reason
 
 
 def test_a_slice_of_which_nothing_is_left_but_bytes_is_named(tmp_path: Path) -> None:
