@@ -76,11 +76,11 @@ class Bar:
         self._progress.update(self._task, description=_beside_bar(text), completed=done)
 
     def ended(self, name: str, outcome: str, message: str = "") -> None:
-        """Prints one line and moves the bar."""
+        """Prints one line, with the reason as far as it fits, and moves the bar."""
         line = Text.assemble((outcome.rjust(10), _STYLE.get(outcome, "dim")), "  ", name)
         if message:
             line.append("  ").append(message, "dim")
-        self._progress.console.print(line)
+        self._progress.console.print(line, no_wrap=True, overflow="ellipsis")
         self._progress.advance(self._task)
 
 
@@ -147,7 +147,7 @@ def console_observer(enabled: bool = True, plain_lines: bool = True) -> Iterator
 
 
 def progress_bar(console: Console) -> Progress:
-    """The bar, not yet shown: what is under way, how much of it is over, how fast, and how long it will take."""
+    """The bar, not yet shown and gone in the end: what is under way, how much is over, how fast, how long to go."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),  # names may hold what rich would read as markup
@@ -157,4 +157,4 @@ def progress_bar(console: Console) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console)
+    return Progress(*columns, console=console, transient=True)

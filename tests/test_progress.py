@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, plain lines or silence elsewhere."""
 
+import re
 from io import StringIO
 
 import pytest
@@ -58,6 +59,20 @@ def test_each_case_gets_one_line_and_brackets_in_names_are_no_markup() -> None:
         bar.ended("folder\\", "failed", "[/] \\[b]")
     assert "refused  [red]case  GEOMETRY_GAP [5 mm]" in stream.getvalue()
     assert "failed  folder\\  [/] \\[b]" in stream.getvalue()
+
+
+def test_a_long_reason_is_cut_to_the_line_and_no_bar_is_left_in_the_end() -> None:
+    stream = StringIO()
+    with progress_bar(Console(file=stream, width=60, force_terminal=True)) as progress:
+        bar = Bar(progress)
+        bar.started("reading", 2, "cases")
+        bar.ended("first", "refused", "it is " + "very " * 40 + "long")
+        bar.ended("second", "lesion")
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", stream.getvalue())]
+    told = [line.strip() for line in lines if "refused" in line or "lesion" in line or "very" in line]
+    assert [line.split()[0] for line in told] == ["refused", "lesion"]
+    assert told[0].endswith("…")
+    assert stream.getvalue().endswith("\x1b[1A\x1b[2K")  # the line of the bar is wiped
 
 
 def test_the_bar_begins_anew_with_each_work_and_follows_it() -> None:

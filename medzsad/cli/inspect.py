@@ -50,18 +50,11 @@ def inspect(scans: tuple[Path, ...], as_json: bool, verbose: bool, **flags: Any)
 
 def _candidates(paths: Sequence[Path], config: "RunConfig") -> "Candidates":
     from medzsad.scan.archive import temporary_unpack_dir
-    from medzsad.scan.discover import discover
     from medzsad.scan.limits import read_limits
+    from medzsad.scan.sources import FolderSource
 
     with temporary_unpack_dir() as unpack_dir:
-        return discover(
-            paths,
-            limits=read_limits(config),
-            series=config.series,
-            frame=config.frame,
-            all_frames=config.all_frames,
-            unpack_dir=unpack_dir,
-        )
+        return FolderSource.as_asked(paths, config, unpack_dir).candidates(read_limits(config))
 
 
 def _table(candidates: "Candidates") -> str:
@@ -89,7 +82,8 @@ def _table(candidates: "Candidates") -> str:
     Console(file=buffer, width=160).print(table)
     remark = f" {candidates.remark}" if candidates.remark else ""
     eligible = sum(candidate.eligible for candidate in candidates)
-    return f"{buffer.getvalue().rstrip()}\n{len(candidates)} found, {eligible} eligible.{remark}"
+    rows = "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().split("\n"))
+    return f"{rows}\n{len(candidates)} found, {eligible} eligible.{remark}"
 
 
 def _json(candidates: "Candidates") -> str:
@@ -102,6 +96,7 @@ def _json(candidates: "Candidates") -> str:
                 "kind": candidate.kind,
                 "modality": candidate.modality,
                 "series_uid": candidate.series_uid,
+                "description": candidate.description,
                 "shape": list(candidate.shape),
                 "spacing_mm": [round(mm, 6) for mm in candidate.spacing_mm],
                 "frame": candidate.frame,

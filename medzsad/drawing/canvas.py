@@ -61,7 +61,7 @@ def lay_out(slices: Sequence[ShownSlice], result: CaseResult, scan: Scan, view: 
             column, row = (kind, number) if upright else (number, kind)
             corner = (left + column * (width + GAP), top + row * (height + GAP))
             canvas.paste(panel, corner)
-            if scan.source.kind != "picture":
+            if scan.has_physical_space:
                 _letters(draw, corner, panel.size, view.letters)
             if KINDS[kind] == "image" and shown.pixel_mm is not None:
                 draw_scale_bar(draw, corner, panel.size, shown.pixel_mm)
@@ -139,13 +139,13 @@ def _header(draw: ImageDraw.ImageDraw, result: CaseResult, scan: Scan, view: Vie
     draw.text((MARGIN + width / 2, 37), label, font=badge_font, fill=(255, 255, 255), anchor="mm")
     draw.text((MARGIN + width + 14, 37), plain_signs(result.name), font=font(24), fill=TEXT, anchor="lm")
     spacing = " x ".join(f"{side:.3g}" for side in scan.spacing_mm)
-    picture = scan.source.kind == "picture"
     count = scan.shape[view.slice_axis]
+    sliced = f"{count} {view.plane} slice{'s' * (count != 1)} along {'ijk'[view.slice_axis]}"
     facts = [
         f"model {plain_signs(model_name)}" if model_name else "",
-        "picture" if picture else scan.modality,
-        "" if picture else f"{count} {view.plane} slice{'s' * (count != 1)} along {'ijk'[view.slice_axis]}",
-        "" if picture else f"voxels {spacing} mm",
+        "picture" if scan.modality == "PICTURE" else scan.modality,
+        sliced if scan.has_physical_space else "",
+        f"voxels {spacing} mm" if scan.has_physical_space else "",
         f"window {result.window['name']}" if result.window.get("name") else "",
     ]
     line = "   ·   ".join(fact for fact in facts if fact)
@@ -156,6 +156,6 @@ def _footer(draw: ImageDraw.ImageDraw, result: CaseResult, scan: Scan, size: tup
     sentences = ["Research use, not a medical device."]
     if result.outcome is Outcome.NO_LESION:
         sentences.insert(0, "No lesion reached the threshold; these slices scored highest.")
-    if scan.source.kind != "picture":
+    if scan.has_physical_space:
         sentences.append("Yellow letters: direction in the patient.")
     draw.text((MARGIN, size[1] - 22), "  ".join(sentences), font=font(13), fill=QUIET, anchor="lm")

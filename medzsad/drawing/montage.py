@@ -100,8 +100,7 @@ def _slices(
         heat = heat_picture(picture, oriented_slice(score, index, view)[part], result.threshold)
         outlined = _marked(outlined_picture(picture, owners > 0), owners)
         caption = slice_caption(scan, view.slice_axis, index, float(peak[index]))
-        measured = scan.has_physical_space and scan.source.kind != "picture"
-        pixel_mm = owners.shape[1] * view.pixel_mm[1] / size[0] if measured else None
+        pixel_mm = owners.shape[1] * view.pixel_mm[1] / size[0] if scan.has_physical_space else None
         shown.append(ShownSlice(caption, (picture, heat, outlined), pixel_mm))
     return shown
 
@@ -116,7 +115,7 @@ def slice_caption(scan: Scan, slice_axis: int, index: int, peak: float) -> str:
         peak: Its highest score.
     """
     parts = [f"{'ijk'[slice_axis]} = {index}"]
-    numbers: tuple[int | None, ...] = getattr(scan.source, "instance_numbers", ())
+    numbers = scan.source.instance_numbers
     if slice_axis == 2 and index < len(numbers) and numbers[index] is not None:
         parts.append(f"instance {numbers[index]}")
     return SEPARATOR.join([*parts, f"max {peak:.2f}"])

@@ -176,7 +176,7 @@ def _input_record(facts: CaseFacts, scan: Scan | None, slice_axis: int) -> Input
         series_uid_sha256_10=hashlib.sha256(uid.encode()).hexdigest()[:10] if uid else None,
         frame=candidate.frame,
         modality=candidate.modality,
-        description=getattr(candidate, "description", ""),
+        description=candidate.description,
     )
     if scan is None:
         return found

@@ -3,7 +3,7 @@
 import logging
 import platform
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from medzsad.run.pipeline import detect_scan
 from medzsad.scan.limits import read_limits
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, Scan
+from medzsad.scan.sources import LOCAL_FILES, ScanSource, opened_case
 from medzsad.version import __version__
 from medzsad.volume.records import CaseResult, Outcome
 
@@ -59,6 +60,8 @@ class CaseRunner:
         overwrite: Redo cases that are done.
         detector: Of the options.
         locks: The cases that this process works on.
+        source: Opens the cases.
+        into: See `opened_case`.
     """
 
     out: Path
@@ -66,6 +69,8 @@ class CaseRunner:
     overwrite: bool
     detector: Detector
     locks: CaseLocks
+    source: ScanSource = LOCAL_FILES
+    into: Path | None = None
 
     def manifest(self) -> RunManifest:
         """What the run is made with."""
@@ -90,9 +95,17 @@ class CaseRunner:
         return None if prepared is None else self.finish(prepared, self.score(prepared))
 
     def is_done(self, candidate: Candidate) -> bool:
-        """Whether the folder holds the case's result for this input, these options and weights."""
+        """Whether the folder holds the case's result for this input, these options and weights.
+
+        Raises:
+            RefusedError: The files cannot be fetched.
+        """
         stored = self._stored_result(candidate)
-        return stored is not None and stored.key == self._digest_and_key(candidate)[1]
+        if stored is None or not stored.key:
+            return False
+        with opened_case(self.source, candidate, self.into) as local:
+            key = digest_and_key(local, self.detector, self.config)[1]
+        return stored.key == key
 
     def prepare(self, candidate: Candidate, wait: bool = False) -> Prepared | None:
         """The case with its scan read, or with the reason why there is none to score; it is locked until `finish`.
@@ -109,21 +122,15 @@ class CaseRunner:
                 return None
             _log.warning("Another run is working on case %s; waiting for it.", candidate.name)
             self.locks.wait(candidate.name, _LOOK_S)
-        content, key = self._digest_and_key(candidate)
-        facts = CaseFacts(
-            candidate, content, key, self.config, self.detector.card.told(self.detector.word(self.config.class_name))
-        )
-        stored = self._stored_result(candidate)
-        if stored is not None and stored.key == key:
-            return Prepared(facts, done=stored)
-        if stored is not None and content and stored.input.content_sha256 not in ("", content):
-            message = (
-                f"{self.out / candidate.name} holds the result of another scan of the same name, which was kept. "
-                "Choose another folder with -o, or replace it with --overwrite."
-            )
-            result = CaseResult(candidate.name, Outcome.FAILED, message=message)
-            return Prepared(facts, result=result, keep_files=True)
-        return self._read(facts)
+        word = self.detector.word(self.config.class_name)
+        facts = CaseFacts(candidate, "", "", self.config, self.detector.card.told(word))
+        try:
+            with opened_case(self.source, candidate, self.into) as local:
+                content, key = digest_and_key(local, self.detector, self.config)
+                facts = replace(facts, candidate=local, content_sha256=content, key=key)
+                return self._taken_over(facts) or self._read(facts)
+        except Exception as error:  # noqa: BLE001  (see _written)
+            return Prepared(facts, result=ended_by(candidate.name, error))
 
     def score(self, prepared: Prepared) -> CaseResult | None:
         """The result; None for a case that was done before.
@@ -133,18 +140,13 @@ class CaseRunner:
         """
         if prepared.scan is None:
             return prepared.result
-        name = prepared.facts.candidate.name
         try:
             return detect_scan(prepared.scan, self.detector, self.config)
-        except RefusedError as refusal:
-            return CaseResult(name, Outcome.REFUSED, code=refusal.code, message=str(refusal))
         except ConfigError:
             # The same for every case: the run as a whole is wrong.
             raise
-        except MedzsadError as error:
-            return CaseResult(name, Outcome.FAILED, message=str(error))
         except Exception as error:  # noqa: BLE001  (see _written)
-            return unexpected(name, error)
+            return ended_by(prepared.facts.candidate.name, error)
 
     def finish(self, prepared: Prepared, result: CaseResult | None) -> Ended:
         """The record of the case, its files written; other processes may have the case then."""
@@ -169,24 +171,27 @@ class CaseRunner:
             failure = unexpected(facts.candidate.name, error)
         return Ended(failed_record(failure, self.out, facts))
 
+    def _taken_over(self, facts: CaseFacts) -> Prepared | None:
+        """What an earlier run left for this case: its result, or that of another scan, which is kept."""
+        name, content = facts.candidate.name, facts.content_sha256
+        stored = self._stored_result(facts.candidate)
+        if stored is None or not content:
+            return None
+        if stored.key == facts.key:
+            return Prepared(facts, done=stored)
+        if stored.input.content_sha256 in ("", content):
+            return None
+        message = (
+            f"{self.out / name} holds the result of another scan of the same name, which was kept. "
+            "Choose another folder with -o, or replace it with --overwrite."
+        )
+        return Prepared(facts, result=CaseResult(name, Outcome.FAILED, message=message), keep_files=True)
+
     def _read(self, facts: CaseFacts) -> Prepared:
         candidate = facts.candidate
-        name = candidate.name
         if candidate.code is not None:
-            result = CaseResult(name, Outcome.REFUSED, code=candidate.code, message=candidate.reason)
-            return Prepared(facts, result=result)
-        try:
-            return Prepared(facts, scan=read_scan(candidate, read_limits(self.config)))
-        except RefusedError as refusal:
-            result = CaseResult(name, Outcome.REFUSED, code=refusal.code, message=str(refusal))
-        except MedzsadError as error:
-            result = CaseResult(name, Outcome.FAILED, message=str(error))
-        except Exception as error:  # noqa: BLE001  (see _written)
-            result = unexpected(name, error)
-        return Prepared(facts, result=result)
-
-    def _digest_and_key(self, candidate: Candidate) -> tuple[str, str]:
-        return digest_and_key(candidate, self.detector, self.config)
+            raise RefusedError(candidate.code, candidate.reason)
+        return Prepared(facts, scan=read_scan(candidate, read_limits(self.config)))
 
     def _stored_result(self, candidate: Candidate) -> CaseRecord | None:
         # Only results are taken over: a refusal costs little to repeat and may have been the machine's.
@@ -195,15 +200,26 @@ class CaseRunner:
 
 
 def digest_and_key(candidate: Candidate, detector: Detector, config: RunConfig) -> tuple[str, str]:
-    """The digest of the input's bytes, and the key of its result; both "" if the input cannot be read.
+    """The digest of the input's bytes, and the key of its result; both "" if there are none or they cannot be read.
 
     A case without a key is looked at anew in the next run.
     """
+    if not candidate.files:
+        return "", ""
     try:
         content = content_digest(candidate)
     except RefusedError:
         return "", ""
     return content, key_of(candidate, content, config, detector)
+
+
+def ended_by(name: str, error: Exception) -> CaseResult:
+    """A case that an error has ended: refused, failed with a reason, or failed by a mistake of ours."""
+    if isinstance(error, RefusedError):
+        return CaseResult(name, Outcome.REFUSED, code=error.code, message=str(error))
+    if isinstance(error, MedzsadError):
+        return CaseResult(name, Outcome.FAILED, message=str(error))
+    return unexpected(name, error)
 
 
 def unexpected(name: str, error: Exception) -> CaseResult:

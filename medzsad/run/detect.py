@@ -23,13 +23,14 @@ from medzsad.run.key import key_of
 from medzsad.run.pipeline import detect_scan, load_detector, settled
 from medzsad.run.threads import given_threads
 from medzsad.scan.archive import temporary_unpack_dir
-from medzsad.scan.discover import discover
+from medzsad.scan.labels import check_no_labels
 from medzsad.scan.limits import read_limits
 from medzsad.scan.memory import scan_of_array
 from medzsad.scan.names import shown_name
 from medzsad.scan.nifti import scan_of_image
 from medzsad.scan.reader import checked_scan, read_scan
 from medzsad.scan.records import Candidate, Scan
+from medzsad.scan.sources import FolderSource
 from medzsad.volume.records import CaseResult
 
 ScanLike: TypeAlias = "Scan | Path | str | NDArray[np.generic] | nib.spatialimages.SpatialImage"
@@ -109,13 +110,16 @@ def detect(
         found = _in_memory(scan, affine, name)
         if found is not None:
             found = checked_scan(found, found.name)
+            if found.source.kind != "dicom" and not config.allow_labels:  # as `read_scan` does
+                check_no_labels(found.voxels, found.name)
             candidate = _candidate_of(found)
             content = _content_of(found)
             return _savable(found, candidate, (content, key_of(candidate, content, config, detector)), detector, config)
         with temporary_unpack_dir() as unpack_dir:
             candidate = _only_candidate(_path(scan), config, unpack_dir)
             keys = digest_and_key(candidate, detector, config)
-            return _savable(read_scan(candidate, read_limits(config)), candidate, keys, detector, config)
+            found = read_scan(candidate, read_limits(config))
+        return _savable(found, candidate, keys, detector, config)
 
 
 def _savable(
@@ -183,9 +187,7 @@ def _content_of(scan: Scan) -> str:
 
 
 def _only_candidate(path: Path, config: RunConfig, unpack_dir: Path) -> Candidate:
-    found = discover(
-        [path], limits=read_limits(config), series=config.series, frame=config.frame, unpack_dir=unpack_dir
-    )
+    found = FolderSource.as_asked([path], config, unpack_dir).candidates(read_limits(config))
     if len(found) != 1:
         names = ", ".join(candidate.name for candidate in found) or "none"
         raise ConfigError(

@@ -16,6 +16,7 @@ from medzsad.run import pipeline
 from medzsad.run.case import CaseRunner, Ended
 from medzsad.run.pipeline import settled
 from medzsad.scan.records import Candidate
+from medzsad.scan.sources import LOCAL_FILES, ScanSource
 
 Loader = Callable[[RunConfig], Detector]
 
@@ -35,12 +36,16 @@ class CaseWork:
         out: Folder for the results.
         config: The checked options.
         overwrite: Redo cases that are done.
+        source: Opens the cases; it is sent along.
+        into: Folder for the files of the cases that are being read; the sender removes it in the end.
         load: Gives the detector; called once per process. It must be importable by name to be sent.
     """
 
     out: Path
     config: RunConfig
     overwrite: bool = False
+    source: ScanSource = LOCAL_FILES
+    into: Path | None = None
     load: Loader = load_by_config
     _opened: list[CaseRunner] = field(default_factory=list, repr=False, compare=False)
 
@@ -59,7 +64,9 @@ class CaseWork:
             detector = self.load(self.config)
             detector.word(self.config.class_name)  # a wrong word is the same for every case
             config = settled(self.config, detector)
-            self._opened.append(CaseRunner(self.out, config, self.overwrite, detector, CaseLocks(self.out)))
+            locks = CaseLocks(self.out)
+            runner = CaseRunner(self.out, config, self.overwrite, detector, locks, self.source, self.into)
+            self._opened.append(runner)
         return self._opened[0]
 
     def begin(self) -> CaseRunner:

@@ -37,6 +37,14 @@ def prefer_safe_decoders() -> None:
             decoder.remove_plugin("gdcm")
 
 
+def only_gdcm(transfer_syntax_uid: str) -> bool:
+    """Whether GDCM is the only decoder of the pixels: they are decoded in a process of their own then."""
+    try:
+        return tuple(get_decoder(UID(transfer_syntax_uid)).available_plugins) == ("gdcm",)
+    except NotImplementedError:
+        return False
+
+
 def decodable() -> dict[str, bool]:
     """For each compressed transfer syntax whether its pixels can be decoded here; JPEG Extended also of 12 bits."""
     found = {name: bool(get_decoder(UID(uid)).is_available) for name, uid in SYNTAXES.items()}

@@ -73,7 +73,7 @@ class Candidate:
         code: Reason code if the candidate is refused, else None.
         reason: The sentence that goes with `code`, or a remark, or "".
         series_number: SeriesNumber, for DICOM.
-        description: SeriesDescription, for DICOM; "" where there is none.
+        description: SeriesDescription, for DICOM; "" where there is none, or where it may name the patient.
         fault: An error of our own code that looking at the file ran into; `read_scan` raises it, so that the case
             fails and no other case does.
         notes: Notes that the scan will get, on how it was found.

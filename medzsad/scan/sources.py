@@ -1,12 +1,16 @@
 """Where scans come from: what there is, and each of them opened when its turn comes."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+from medzsad.config import RunConfig
 from medzsad.scan.discover import discover
+from medzsad.scan.guard import refusing
 from medzsad.scan.records import Candidate, Candidates, ReadLimits
 
 
@@ -37,7 +41,7 @@ class ScanSource(Protocol):
         A source far away fetches them into a new folder below `into`, which it removes at the end of the block.
 
         Args:
-            candidate: One of `candidates`.
+            candidate: One of `candidates` that is eligible; its name stays as it is.
             into: A folder that the caller removes in the end, as `temporary_unpack_dir` does.
 
         Raises:
@@ -64,6 +68,11 @@ class FolderSource:
     all_frames: bool = False
     unpack_dir: Path | None = None
 
+    @classmethod
+    def as_asked(cls, paths: Sequence[Path], config: RunConfig, unpack_dir: Path | None) -> Self:
+        """The scans under the paths that the options of a run choose."""
+        return cls(paths, config.series, config.frame, config.all_frames, unpack_dir)
+
     def candidates(self, limits: ReadLimits) -> Candidates:
         """See `ScanSource.candidates`; archives are unpacked for their headers, and stay unpacked."""
         return discover(
@@ -79,3 +88,31 @@ class FolderSource:
         """The candidate as it is, for its files are here."""
         del into
         return nullcontext(candidate)
+
+
+LOCAL_FILES = FolderSource(())  # opens whatever has its files on this machine
+
+
+@contextmanager
+def opened_case(source: ScanSource, candidate: Candidate, into: Path | None) -> Iterator[Candidate]:
+    """The candidate with its files here while the block lasts; one that is not eligible as it is, for nobody reads it.
+
+    Args:
+        source: Where the candidate comes from.
+        candidate: Its name is kept, for a case is locked and filed under it.
+        into: The source gets a new folder in there, which is removed in the end with all that is in it; None makes
+            it among the temporary files.
+
+    Raises:
+        RefusedError: The files cannot be fetched.
+    """
+    if not candidate.eligible:
+        yield candidate
+        return
+    with refusing(candidate.label, problem="cannot be fetched"):
+        folder = Path(tempfile.mkdtemp(prefix="case-", dir=into))
+    try:
+        with source.opened(candidate, folder) as local:
+            yield replace(local, name=candidate.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -97,12 +97,11 @@ def _lesion_records(
     centroids_ras = centroids @ scan.affine_ras[:3, :3].T + scan.affine_ras[:3, 3]
     centroids_lps = lps_from_ras(centroids_ras)
     measured = scan.has_physical_space
-    instance_numbers = getattr(scan.source, "instance_numbers", ())
     lesions = []
     for row, parts in enumerate(ndimage.find_objects(labels)):
         i, j, k = ((int(p.start + s), int(p.stop + s - 1)) for p, s in zip(parts, start, strict=True))
         bounds = (i, j, k)
-        instances = [number for number in instance_numbers[k[0] : k[1] + 1] if number is not None]
+        instances = [number for number in scan.source.instance_numbers[k[0] : k[1] + 1] if number is not None]
         lesions.append(
             Lesion(
                 index=row + 1,

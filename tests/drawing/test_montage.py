@@ -11,7 +11,7 @@ from medzsad.drawing import canvas
 from medzsad.drawing.montage import choose_slices, montage_image, slice_caption
 from medzsad.drawing.panels import OUTLINE_COLOR
 from medzsad.errors import OutputError
-from medzsad.scan.records import Scan, Source
+from medzsad.scan.records import Scan, Source, SourceKind
 from medzsad.volume.records import CaseResult, Outcome
 from tests.output.conftest import MakeResult
 from tests.phantoms import Phantom
@@ -86,25 +86,26 @@ def test_the_picture_does_not_depend_on_the_axis_order_of_the_array(make_result:
     assert montage_image(turned).tobytes() == montage_image(result).tobytes()
 
 
-def _picture_result(color: bool) -> CaseResult:
+def _picture_result(color: bool, kind: SourceKind = "picture") -> CaseResult:
     rng = np.random.default_rng(2)
     shape = (60, 45, 1, 3) if color else (60, 45, 1)
     scan = Scan(
         "ultraschall ä",
         255 * rng.random(shape, dtype=np.float32),
         np.diag([-1.0, -1.0, 1.0, 1.0]),
-        "PICTURE",
+        "PICTURE" if kind == "picture" else "US",
         2,
-        Source("picture"),
+        Source(kind),
         has_physical_space=False,
     )
     mask = np.zeros((60, 45, 1), dtype=np.uint8)
     return CaseResult(scan.name, Outcome.NO_LESION, scan=scan, score=mask.astype(np.float32), mask=mask)
 
 
+@pytest.mark.parametrize("kind", ["picture", "dicom"])
 @pytest.mark.parametrize("color", [False, True], ids=["gray", "color"])
-def test_pictures_are_shown_without_directions(color: bool) -> None:
-    montage = montage_image(_picture_result(color))
+def test_pictures_are_shown_without_directions(color: bool, kind: SourceKind) -> None:
+    montage = montage_image(_picture_result(color, kind))
     assert _count(montage, (255, 214, 90)) == 0
     assert montage.width > montage.height
 

@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -20,7 +21,7 @@ from medzsad.run.executor import ReadAhead
 from medzsad.scan.records import Candidate, ReadLimits, Scan
 from medzsad.volume.records import CaseResult, Outcome
 from tests.detectors import BrightnessDetector
-from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
+from tests.phantoms import one_slice_dataset, phantom_scan, write_dicom_series, write_nifti
 
 
 @pytest.fixture
@@ -359,3 +360,18 @@ def test_a_fault_of_our_reading_code_fails_its_case_and_no_other(
         assert record.outcome == Outcome.FAILED
         assert "Unexpected AttributeError" in record.message
         assert "Please report it" in record.message
+
+
+def test_an_ultrasound_picture_without_spacing_has_lesions_but_no_millimeters(
+    tmp_path: Path, detector: BrightnessDetector
+) -> None:
+    pixels = np.random.default_rng(0).integers(20, 60, (40, 50), dtype=np.uint8)
+    pixels[10:20, 15:30] = 255
+    (tmp_path / "scans").mkdir()
+    one_slice_dataset(pixels).save_as(tmp_path / "scans" / "us.dcm", enforce_file_format=True)
+    (record,) = run_cases(_order(tmp_path / "scans", tmp_path / "out", window="0,255"), detector=detector).records
+    (lesion,) = record.lesions
+    assert lesion.voxel_count > 100
+    assert (lesion.volume_mm3, lesion.centroid_lps_mm, lesion.centroid_ras_mm) == (None, None, None)
+    assert (record.input.spacing_mm, record.input.affine_ras, record.input.plane) == (None, None, None)
+    assert nib.load(tmp_path / "out" / record.name / "mask.nii.gz").header.get_xyzt_units()[0] == "unknown"

@@ -8,7 +8,7 @@ import pytest
 
 import medzsad
 from medzsad.config import make_config
-from medzsad.errors import ConfigError, LockedError, OutputError, RefusedError
+from medzsad.errors import ConfigError, LockedError, OutputError, ReasonCode, RefusedError
 from medzsad.output.case import read_case
 from medzsad.output.lock import CaseLocks
 from medzsad.run.batch import RunOrder, run_cases
@@ -127,3 +127,16 @@ def test_saving_waits_for_nobody_and_replaces_nothing_foreign(tmp_path: Path) ->
     with pytest.raises(OutputError, match="not a result of medzsad"):
         result.save(tmp_path)
     assert isinstance(result, CaseResult)
+
+
+def test_a_mask_in_memory_is_refused_as_its_file_would_be_unless_labels_are_allowed() -> None:
+    mask = phantom_scan().lesion_mask
+    options = {"detector": BrightnessDetector(), "threshold": 0.75, "window": "0,1"}
+    image = nib.Nifti1Image(mask.astype(np.uint8), phantom_scan().scan.affine_ras)
+    for scan in (mask, image, Scan("mine", mask.astype(np.float32), np.eye(4), "CT", None, Source("array"))):
+        with pytest.raises(RefusedError, match="looks like a mask or label map") as refused:
+            medzsad.detect(scan, **options)
+        assert refused.value.code == ReasonCode.LOOKS_LIKE_LABELS
+        assert medzsad.detect(scan, allow_labels=True, **options).outcome is Outcome.LESION
+    series = Scan("series", mask.astype(np.float32), np.eye(4), "CT", 2, Source("dicom"))
+    assert medzsad.detect(series, **options).outcome is Outcome.LESION  # DICOM says itself what is a segmentation

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says, read without its pixels and without any patient tag."""
+"""What the header of a DICOM file says, read without its pixels; of the patient nothing is kept."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -9,6 +9,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.decoders import only_gdcm
+from medzsad.scan.dicom.description import DESCRIPTION_TAGS, shown_description
 from medzsad.scan.dicom.frames import FrameGroups, frame_groups
 from medzsad.scan.dicom.kinds import image_problem
 from medzsad.scan.dicom.meaning import ValueMeaning, value_meaning
@@ -32,7 +34,7 @@ _TAGS = [
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", *DESCRIPTION_TAGS,
 ]  # fmt: skip
 _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "ImageType")
 _META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
@@ -48,6 +50,8 @@ class SliceHeader:
     Attributes:
         marks: What may tell it from others at its position, as keyword and text.
         meaning: What its stored values mean.
+        spacing_at_detector: Whether the pixel spacing is that of the detector, behind the patient.
+        decoded_apart: Whether its pixels are decoded in a process of their own, because they might end it.
     """
 
     file: Path
@@ -61,11 +65,18 @@ class SliceHeader:
     marks: tuple[tuple[str, str], ...]
     meaning: ValueMeaning
     instance_number: int | None
+    spacing_at_detector: bool = False
+    decoded_apart: bool = False
 
     @property
     def placed(self) -> bool:
         """Whether position, orientation and spacing are all there."""
         return bool(self.position_lps_mm and self.orientation and self.pixel_spacing_mm)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its pixels have a length."""
+        return bool(self.pixel_spacing_mm) and min(self.pixel_spacing_mm) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,7 @@ class FileHeader:
     problem: str
     series_uid: str
     series_number: int | None
+    description: str
     modality: str
     transfer_syntax: str
     undecodable: str
@@ -185,6 +197,7 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
         problem=problem,
         series_uid=uid_of(series_uid),
         series_number=integer_of(header_value(dataset, "SeriesNumber", place)),
+        description=shown_description(dataset, place),
         modality=modality,
         transfer_syntax=uid_name(syntax) or "unknown",
         undecodable=syntax_problem(syntax, header_count(dataset, "BitsStored", place, otherwise=8)),
@@ -203,9 +216,7 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
     columns = header_count(dataset, "Columns", place, otherwise=0)
     if not (rows and columns):
         return ()
-    spacing: tuple[float, ...] = ()
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or numbers_of(header_value(dataset, keyword, place), 2)
+    spacing, spaced_by = _pixel_spacing_mm(dataset, place)
     whole = SliceHeader(
         file=path,
         frame=0,
@@ -218,6 +229,8 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
         marks=tuple((word, mark_of(header_value(dataset, word, place))) for word in _MARKS if word in dataset),
         meaning=value_meaning(dataset, FrameGroups((), place), modality),
         instance_number=integer_of(header_value(dataset, "InstanceNumber", place)),
+        spacing_at_detector=spaced_by == "ImagerPixelSpacing",
+        decoded_apart=only_gdcm(uid_of(header_value(dataset.file_meta, "TransferSyntaxUID", place))),
     )
     groups = frame_groups(dataset, frames, place)
     if groups and frames > 1:  # what stands outside of the groups is of no single frame
@@ -225,16 +238,27 @@ def _slices(path: Path, dataset: Dataset, frames: int, modality: str, place: str
     return tuple(_frame(whole, n, group, dataset, modality) for n, group in enumerate(groups)) or (whole,)
 
 
+def _pixel_spacing_mm(dataset: Dataset, place: str) -> tuple[tuple[float, ...], str]:
+    """The spacing of rows and columns and the tag that tells it; () and "" where none tells lengths."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        spacing_mm = numbers_of(header_value(dataset, keyword, place), 2)
+        if spacing_mm and min(spacing_mm) > 0:
+            return spacing_mm, keyword
+    return (), ""
+
+
 def _frame(whole: SliceHeader, frame: int, group: FrameGroups, dataset: Dataset, modality: str) -> SliceHeader:
     """One frame of an enhanced file; what its groups lack is taken from `whole`."""
     position = numbers_of(group.value("PlanePositionSequence", "ImagePositionPatient"), 3)
     orientation = numbers_of(group.value("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    spacing_mm = numbers_of(group.value("PixelMeasuresSequence", "PixelSpacing"), 2)
     return replace(
         whole,
         frame=frame,
         position_lps_mm=position or whole.position_lps_mm,
         orientation=orientation or whole.orientation,
-        pixel_spacing_mm=numbers_of(group.value("PixelMeasuresSequence", "PixelSpacing"), 2) or whole.pixel_spacing_mm,
+        pixel_spacing_mm=spacing_mm or whole.pixel_spacing_mm,
+        spacing_at_detector=whole.spacing_at_detector and not spacing_mm,
         marks=(*whole.marks, *group.marks()),
         meaning=value_meaning(dataset, group, modality),
     )

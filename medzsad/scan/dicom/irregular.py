@@ -24,12 +24,14 @@ class Grid:
         affine_ras: (4, 4), orthogonal.
         sources: For each k the index of the slice that lies there, or None.
         notes: What was done.
+        has_physical_space: See `Scan`.
     """
 
     voxels: NDArray[np.float32]
     affine_ras: FloatArray
     sources: tuple[int | None, ...]
     notes: tuple[str, ...] = ()
+    has_physical_space: bool = True
 
 
 def slice_places(stack: Stack, place: str) -> tuple[list[int], float]:

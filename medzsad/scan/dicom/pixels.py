@@ -1,5 +1,6 @@
 """Pixels of DICOM slices: decoded, rescaled, never windowed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.apart import DatasetReader, undecodable
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
 from medzsad.scan.dicom.values import header_count, header_items, header_value
 from medzsad.scan.guard import refusing
@@ -23,8 +25,7 @@ _PALETTES = ("Red", "Green", "Blue")
 
 def decoding(place: str, transfer_syntax: str) -> Guard:
     """What guards a call that decodes pixels: its refusal names the transfer syntax."""
-    problem = f"has pixels that cannot be decoded (transfer syntax {transfer_syntax or 'not given'})"
-    return partial(refusing, place, ReasonCode.PIXELS_NOT_DECODABLE, problem)
+    return partial(refusing, place, ReasonCode.PIXELS_NOT_DECODABLE, undecodable(transfer_syntax))
 
 
 def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -> list[FloatImage]:
@@ -41,12 +42,13 @@ def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -
     guard = decoding(place, file.transfer_syntax)
     images: list[FloatImage] = []
     opened: tuple[Path, Dataset] | None = None
-    for header in slices:
-        if opened is None or opened[0] != header.file:
-            with guard():
-                opened = (header.file, dcmread(header.file, force=True))
-            _prepare(opened[1], place)
-        images.append(_decode(opened[1], header, place, guard))
+    chosen = Counter(header.file for header in slices)
+    with DatasetReader(place, file.transfer_syntax) as reader:
+        for header in slices:
+            if opened is None or opened[0] != header.file:
+                opened = (header.file, reader.read(header, alone=chosen[header.file] == 1))
+                _prepare(opened[1], place)
+            images.append(_decode(opened[1], header, place, guard))
     if len({image.shape for image in images}) > 1:
         raise RefusedError(ReasonCode.SERIES_MIXED_SIZE, f"{place} decodes to slices of unequal size. Fetch it again.")
     return mirrored(images) if file.photometric == "MONOCHROME1" else images
@@ -71,8 +73,9 @@ def _prepare(dataset: Dataset, place: str) -> None:
 
 
 def _decode(dataset: Dataset, header: SliceHeader, place: str, guard: Guard) -> FloatImage:
+    index = 0 if header.decoded_apart and dataset.get("NumberOfFrames") == 1 else header.frame
     with guard():
-        stored = pixel_array(dataset, index=header.frame)
+        stored = pixel_array(dataset, index=index)
     if stored.shape[:2] != (header.rows, header.columns) or stored.shape[2:] not in ((), (3,)):
         raise RefusedError(
             ReasonCode.PIXELS_NOT_DECODABLE,

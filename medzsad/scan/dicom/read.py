@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import highdicom
 import numpy as np
-from pydicom import dcmread
 
 from medzsad.errors import ReasonCode, RefusedError
+from medzsad.scan.dicom.apart import DatasetReader
 from medzsad.scan.dicom.contrasts import contrasts, described
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader, read_header
 from medzsad.scan.dicom.irregular import Grid, place_slices
@@ -45,6 +45,8 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
     alone = len(slices) == 1 and not slices[0].placed
     grid = _flat(first, slices[0], place) if alone else _stacked(headers, slices, place, limits)
     notes = (remark, *grid.notes) if remark else grid.notes
+    if slices[0].spacing_at_detector:
+        notes = (*notes, "Lengths are those at the detector (ImagerPixelSpacing), larger than in the patient.")
     if first.photometric == "MONOCHROME1":
         notes = (*notes, "MONOCHROME1: values were mirrored so that larger is brighter.")
     return Scan(
@@ -63,6 +65,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
         ),
         missing_slices=tuple(k for k, n in enumerate(grid.sources) if n is None),
         notes=notes,
+        has_physical_space=grid.has_physical_space,
     )
 
 
@@ -87,15 +90,17 @@ def _chosen_slices(headers: Sequence[FileHeader], candidate: Candidate) -> tuple
 
 
 def _flat(header: FileHeader, only: SliceHeader, place: str) -> Grid:
-    """A picture without a place in the patient: its own pixel spacing, or 1 mm."""
+    """A picture without a place in the patient: its own pixel spacing, or none, which counts as 1 mm."""
     (image,) = decode_slices([only], place, header)
-    row_mm, column_mm = only.pixel_spacing_mm or (1.0, 1.0)
-    known = only.pixel_spacing_mm and min(row_mm, column_mm) > 0
-    if not known:
-        row_mm = column_mm = 1.0
-    notes = () if known else ("The file tells no pixel spacing; 1 mm is assumed, so volumes are in pixels.",)
-    affine = affine_ras_from_lps(np.diag([column_mm, row_mm, 1.0, 1.0]))
-    return Grid(voxels=np.swapaxes(image[None], 0, 2), affine_ras=affine, sources=(0,), notes=notes)
+    row_mm, column_mm = only.pixel_spacing_mm if only.is_measured else (1.0, 1.0)
+    notes = () if only.is_measured else ("The file tells no pixel spacing, so there are no lengths and volumes.",)
+    return Grid(
+        voxels=np.swapaxes(image[None], 0, 2),
+        affine_ras=affine_ras_from_lps(np.diag([column_mm, row_mm, 1.0, 1.0])),
+        sources=(0,),
+        notes=notes,
+        has_physical_space=only.is_measured,
+    )
 
 
 def _stacked(headers: Sequence[FileHeader], slices: Sequence[SliceHeader], place: str, limits: ReadLimits) -> Grid:
@@ -152,16 +157,14 @@ def _without_copies(images: Sequence[FloatImage], stack: Stack, place: str) -> l
 
 def _through_highdicom(headers: Sequence[FileHeader], slices: Sequence[SliceHeader], stack: Stack, place: str) -> Grid:
     guard = decoding(place, headers[0].transfer_syntax)
+    with DatasetReader(place, headers[0].transfer_syntax) as reader:
+        datasets = [reader.read(header.slices[0]) for header in headers]
     if headers[0].frames > 1:
         with guard():
-            image = highdicom.imread(headers[0].file)
+            image = highdicom.Image.from_dataset(datasets[0], copy=False)
         with guard():
             volume = image.get_volume(**_VOLUME_OPTIONS, rtol=0.011)
     else:
-        datasets = []
-        for header in headers:
-            with guard():
-                datasets.append(dcmread(header.file, force=True))
         with guard():
             volume = highdicom.get_volume_from_series(datasets, **_VOLUME_OPTIONS, rtol=0.011, orientation_tol=2e-3)
     expected = (len(slices), slices[0].rows, slices[0].columns)

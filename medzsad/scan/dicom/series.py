@@ -55,6 +55,7 @@ def judge_series(
         series_uid=first.series_uid or None,
         modality=first.modality,
         series_number=first.series_number,
+        description=first.description,
     )
     if any(header.mosaic for header in headers):
         return [_refused(base, ReasonCode.SERIES_MOSAIC, _MOSAIC.format(label))]
@@ -153,8 +154,8 @@ def _judge_slices(base: Candidate, slices: Sequence[SliceHeader], header: FileHe
     try:
         check_size(base.label, sum(one.rows * one.columns for one in slices), limits.max_voxels)
         if not first.placed and len(slices) == 1 and (stands_alone(header) or limits.allow_irregular):
-            row_mm, column_mm = first.pixel_spacing_mm or (1.0, 1.0)
-            return replace(base, shape=(first.columns, first.rows, 1), spacing_mm=(column_mm, row_mm, 1.0))
+            base = replace(base, shape=(first.columns, first.rows, 1))
+            return replace(base, spacing_mm=(*first.pixel_spacing_mm[::-1], 1.0)) if first.is_measured else base
         stack = stack_of(slices, base.label, slice_thickness_mm=header.slice_thickness_mm)
         if stack.code != ReasonCode.GEOMETRY_DUPLICATE_POSITION or limits.allow_irregular:
             check_values_are_common(slices, base.label)  # repeated positions may be phases, which can be told apart

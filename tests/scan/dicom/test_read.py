@@ -193,17 +193,28 @@ def test_pixels_that_cannot_be_decoded_name_the_transfer_syntax() -> None:
     assert refused.value.code == ReasonCode.PIXELS_NOT_DECODABLE
 
 
-def test_a_picture_without_geometry_gets_its_spacing_or_one_millimeter(tmp_path: Path) -> None:
+def test_a_picture_has_the_lengths_that_its_file_tells_or_none(tmp_path: Path) -> None:
     pixels = np.arange(12 * 17, dtype=np.uint8).reshape(12, 17)
     dataset = one_slice_dataset(pixels)
     dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
     scan = read_only(tmp_path)
     np.testing.assert_array_equal(scan.voxels[:, :, 0].T, pixels)
-    assert scan.spacing_mm == (1.0, 1.0, 1.0)
-    assert "1 mm is assumed" in scan.notes[0]
+    assert not scan.has_physical_space
+    assert scan.notes == ("The file tells no pixel spacing, so there are no lengths and volumes.",)
+    assert discover([tmp_path], limits=LIMITS)[0].spacing_mm == ()
+    dataset.PixelSpacing = [0, 0]
+    dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
+    assert not read_only(tmp_path).has_physical_space
+    dataset.ImagerPixelSpacing = [0.2, 0.3]
+    dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
+    detector = read_only(tmp_path)
+    assert (detector.has_physical_space, detector.spacing_mm) == (True, (0.3, 0.2, 1.0))
+    assert "at the detector (ImagerPixelSpacing)" in detector.notes[0]
     dataset.PixelSpacing = [0.25, 0.5]
     dataset.save_as(tmp_path / "us.dcm", enforce_file_format=True)
-    assert read_only(tmp_path).spacing_mm == (0.5, 0.25, 1.0)
+    measured = read_only(tmp_path)
+    assert (measured.has_physical_space, measured.spacing_mm, measured.notes) == (True, (0.5, 0.25, 1.0), ())
+    assert discover([tmp_path], limits=LIMITS)[0].spacing_mm == (0.5, 0.25, 1.0)
 
 
 def test_size_limit_holds_before_pixels_are_decoded(tmp_path: Path) -> None:
