@@ -41,7 +41,7 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
         ({"data": {"root": "nowhere"}}, "There is no training data at"),
         (
             options(tmp_path, tower="absent.safetensors"),
-            "The file absent.safetensors, which should hold a CLIP tower, does not exist",
+            "The file absent.safetensors, which should hold",
         ),
         (options(tmp_path, tower="ViT-L-14-337/openai"), "There is no CLIP tower"),
     ):
