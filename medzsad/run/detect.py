@@ -23,9 +23,9 @@ from medzsad.run.key import key_of
 from medzsad.run.pipeline import detect_scan, load_detector, settled
 from medzsad.run.threads import given_threads
 from medzsad.scan.archive import temporary_unpack_dir
+from medzsad.scan.arrays import scan_of_array
 from medzsad.scan.labels import check_no_labels
 from medzsad.scan.limits import read_limits
-from medzsad.scan.memory import scan_of_array
 from medzsad.scan.names import shown_name
 from medzsad.scan.nifti import scan_of_image
 from medzsad.scan.reader import checked_scan, read_scan

@@ -1,5 +1,5 @@
 """Files to scans: finding, judging and reading DICOM series, NIfTI and other volumes, and pictures."""
 
-from medzsad.scan.quiet import quiet_libraries
+from medzsad.scan.silence import quiet_libraries
 
 quiet_libraries()

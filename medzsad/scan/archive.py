@@ -12,7 +12,7 @@ from typing import IO, Self
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.guard import refusing
-from medzsad.scan.scratch import scratch_folder
+from medzsad.scan.temporary_folders import scratch_folder
 
 _MOST_MEMBERS = 100_000
 _MOST_EMPTY = 1000

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from medzsad.errors import ConfigError, ReasonCode, RefusedError
 from medzsad.scan.dicom.copies import copies_note, without_copies
+from medzsad.scan.dicom.damaged_marks import stray_problem
 from medzsad.scan.dicom.headers import FileHeader, looks_like_dicom, read_header
-from medzsad.scan.dicom.labels import series_label
 from medzsad.scan.dicom.series import group_by_series, judge_series
-from medzsad.scan.dicom.strays import stray_problem
+from medzsad.scan.dicom.series_labels import series_label
 from medzsad.scan.guard import refusing
 from medzsad.scan.itk import peek_itk
 from medzsad.scan.names import file_case_name, series_name, unique_names
 from medzsad.scan.nifti import peek_nifti
 from medzsad.scan.picture import peek_picture
 from medzsad.scan.records import Candidate, Candidates, Peek, ReadLimits, SourceKind, chosen_frames
-from medzsad.scan.short import checked_count
+from medzsad.scan.too_few_slices import checked_count
 from medzsad.scan.walk import Found, walk
 
 _ENDINGS: dict[str, SourceKind] = {

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.quiet import quiet_libraries
+from medzsad.scan.silence import quiet_libraries
 
 quiet_libraries()  # again, for pydicom has set its level when it was imported
 

@@ -12,8 +12,8 @@ from medzsad.scan.geometry import FloatArray, affine_ras_from_lps, spans_volume
 from medzsad.scan.guard import check_size, refusing
 from medzsad.scan.labels import said_labels
 from medzsad.scan.names import shown_name
-from medzsad.scan.quiet import quiet_itk
 from medzsad.scan.records import Candidate, Peek, ReadLimits, Scan, Source
+from medzsad.scan.silence import quiet_itk
 
 _IO = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 _SEGMENTATION = "Segment0_ID"  # 3D Slicer's name for the first region of a .seg.nrrd

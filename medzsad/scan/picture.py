@@ -8,8 +8,8 @@ from PIL import Image, ImageOps
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.guard import check_size, refusing
-from medzsad.scan.quiet import quiet_tiff
 from medzsad.scan.records import Candidate, Peek, ReadLimits, Scan, Source
+from medzsad.scan.silence import quiet_tiff
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")

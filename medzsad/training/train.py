@@ -23,7 +23,6 @@ from medzsad.methods.detector import Detector
 from medzsad.progress import Observer, Silent
 from medzsad.scoring.device import autocast, resolve_device, resolve_precision
 from medzsad.slices.transforms import clip_normalize
-from medzsad.training.board import Board, open_board
 from medzsad.training.calibrate import calibrate
 from medzsad.training.config import TrainConfig, result_keys
 from medzsad.training.distributed import World, joined_world
@@ -33,6 +32,7 @@ from medzsad.training.loop import Loop, Paused, Stopper, Training, begin
 from medzsad.training.provenance import data_provenance, finished_card, first_card
 from medzsad.training.start import class_words_unknown, first_model, trained_method
 from medzsad.training.state import TrainState, save_state
+from medzsad.training.tensorboard import Board, open_board
 from medzsad.weights.store import resolve_weights, save_weights
 from medzsad.weights.tower import OpenedTower, open_tower
 

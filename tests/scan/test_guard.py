@@ -21,9 +21,9 @@ from medzsad.scan import discover as discovery
 from medzsad.scan.archive import unpack
 from medzsad.scan.discover import discover
 from medzsad.scan.guard import refusing
-from medzsad.scan.quiet import LIBRARIES
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits
+from medzsad.scan.silence import LIBRARIES
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
 LIMITS = ReadLimits()

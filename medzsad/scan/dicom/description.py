@@ -6,7 +6,7 @@ import unicodedata
 from pydicom import Dataset
 
 from medzsad.errors import RefusedError
-from medzsad.scan.dicom.values import header_value, texts_of
+from medzsad.scan.dicom.header_values import header_value, texts_of
 
 _NAMES = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ReferringPhysicianName",

@@ -7,7 +7,7 @@ from typing import Any
 from pydicom import Dataset
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom.values import header_items, header_value, mark_of
+from medzsad.scan.dicom.header_values import header_items, header_value, mark_of
 
 _FRAME_TYPES = (
     "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence", "XRay3DFrameTypeSequence",

@@ -12,10 +12,7 @@ from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.decoders import only_gdcm
 from medzsad.scan.dicom.description import DESCRIPTION_TAGS, shown_description
 from medzsad.scan.dicom.frames import FrameGroups, frame_groups
-from medzsad.scan.dicom.kinds import image_problem
-from medzsad.scan.dicom.meaning import ValueMeaning, value_meaning
-from medzsad.scan.dicom.syntaxes import syntax_problem
-from medzsad.scan.dicom.values import (
+from medzsad.scan.dicom.header_values import (
     code_of,
     header_count,
     header_value,
@@ -26,6 +23,9 @@ from medzsad.scan.dicom.values import (
     uid_name,
     uid_of,
 )
+from medzsad.scan.dicom.image_classes import image_problem
+from medzsad.scan.dicom.syntaxes import syntax_problem
+from medzsad.scan.dicom.value_meaning import ValueMeaning, value_meaning
 from medzsad.scan.guard import refusing
 
 _TAGS = [

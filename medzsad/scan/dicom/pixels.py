@@ -12,9 +12,9 @@ from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom.apart import DatasetReader, undecodable
+from medzsad.scan.dicom.header_values import header_count, header_items, header_value
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
-from medzsad.scan.dicom.values import header_count, header_items, header_value
+from medzsad.scan.dicom.isolated_decoding import DatasetReader, undecodable
 from medzsad.scan.guard import refusing
 
 FloatImage = NDArray[np.float32]

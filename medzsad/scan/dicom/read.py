@@ -7,10 +7,10 @@ import highdicom
 import numpy as np
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom.apart import DatasetReader
 from medzsad.scan.dicom.contrasts import contrasts, described
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader, read_header
 from medzsad.scan.dicom.irregular import Grid, place_slices
+from medzsad.scan.dicom.isolated_decoding import DatasetReader
 from medzsad.scan.dicom.pixels import FloatImage, decode_slices, decoding, mirrored
 from medzsad.scan.dicom.stacks import check_values_are_common, files_of, slice_names, stack_of
 from medzsad.scan.geometry import FloatArray, Stack, affine_ras_from_lps, lps_from_ras

@@ -20,7 +20,7 @@ from medzsad.scan.geometry import Stack
 from medzsad.scan.guard import check_size
 from medzsad.scan.names import series_name, shown_name
 from medzsad.scan.records import Candidate, ReadLimits, chosen_frames
-from medzsad.scan.short import checked_count, let_through
+from medzsad.scan.too_few_slices import checked_count, let_through
 
 _MOST_FRAMES = 100_000
 _MOSAIC = (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
-from medzsad.scan.dicom.kinds import SECONDARY_CAPTURE
-from medzsad.scan.dicom.meaning import difference
+from medzsad.scan.dicom.image_classes import SECONDARY_CAPTURE
+from medzsad.scan.dicom.value_meaning import difference
 from medzsad.scan.geometry import Stack, diagnose
 from medzsad.scan.names import shown_name
 

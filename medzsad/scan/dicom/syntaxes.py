@@ -5,7 +5,7 @@ from functools import cache
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit
 
-from medzsad.scan.dicom.values import is_uid, uid_name
+from medzsad.scan.dicom.header_values import is_uid, uid_name
 
 
 def syntax_problem(transfer_syntax_uid: str, bits_stored: int) -> str:

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom.kinds import image_problem
+from medzsad.scan.dicom.image_classes import image_problem
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits
@@ -371,7 +371,7 @@ def test_a_slice_too_large_to_read_keeps_its_reason_where_slices_are_scored_alon
 
 
 PLANTED = [
-    "headers.image_problem", "headers.numbers_of", "headers.frame_groups", "meaning.code_of", "stacks.slice_names",
+    "headers.image_problem", "headers.numbers_of", "headers.frame_groups", "value_meaning.code_of", "stacks.slice_names",
     "series.stack_of", "irregular.slice_places", "irregular.stack_affine_ras", "pixels._transform", "read.mirrored",
 ]  # fmt: skip
 

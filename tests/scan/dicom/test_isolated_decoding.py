@@ -13,7 +13,7 @@ import pytest
 from medzsad.config import make_config
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.run.batch import RunOrder, run_cases
-from medzsad.scan.dicom import apart
+from medzsad.scan.dicom import isolated_decoding as apart
 from medzsad.scan.discover import discover
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import ReadLimits, Scan
@@ -201,6 +201,6 @@ def test_damaged_pixels_are_refused_with_what_the_decoder_raised(
 
 
 def test_the_process_imports_what_this_one_does_and_loads_no_model() -> None:
-    code = "import sys, medzsad.scan.dicom.child; print('torch' in sys.modules, 'highdicom' in sys.modules)"
+    code = "import sys, medzsad.scan.dicom.decoding_process; print('torch' in sys.modules, 'highdicom' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

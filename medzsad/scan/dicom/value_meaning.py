@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from medzsad.scan.dicom.frames import FrameGroups
-from medzsad.scan.dicom.values import code_of, header_items, header_value, numbers_of
+from medzsad.scan.dicom.header_values import code_of, header_items, header_value, numbers_of
 
 _NO_RESCALE = "no rescale"
 _SLOPE = "RescaleSlope and RescaleIntercept"

@@ -16,11 +16,11 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.scan.dicom.child import LENGTH_BYTES
+from medzsad.scan.dicom.decoding_process import LENGTH_BYTES
 from medzsad.scan.dicom.headers import SliceHeader
 from medzsad.scan.guard import refusing
 
-_COMMAND = ("-P", "-m", "medzsad.scan.dicom.child")
+_COMMAND = ("-P", "-m", "medzsad.scan.dicom.decoding_process")
 _MOST_SECONDS = 120.0  # for one file
 
 

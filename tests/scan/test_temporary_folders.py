@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medzsad.scan.scratch import scratch_folder
+from medzsad.scan.temporary_folders import scratch_folder
 from tests.phantoms import phantom_scan, write_nifti
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def test_it_works_in_another_thread() -> None:
 def test_a_forked_child_that_is_ended_takes_nothing_of_its_parent_along() -> None:
     program = (
         "import os, signal, time\n"
-        "from medzsad.scan.scratch import scratch_folder\n"
+        "from medzsad.scan.temporary_folders import scratch_folder\n"
         "with scratch_folder() as folder:\n"
         "    child = os.fork()\n"
         "    if child == 0:\n"

@@ -1,6 +1,6 @@
 """Which DICOM objects are images that can be scored, told by SOP class and modality."""
 
-from medzsad.scan.dicom.values import is_uid, uid_name
+from medzsad.scan.dicom.header_values import is_uid, uid_name
 
 _FURTHER_IMAGES = frozenset({"Enhanced US Volume Storage"})
 # Images by name that show no body: printing, baggage, work pieces, and what a beam of therapy leaves on a plate.

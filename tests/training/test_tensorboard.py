@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medzsad.errors import ConfigError
-from medzsad.training.board import NullBoard, open_board
+from medzsad.training.tensorboard import NullBoard, open_board
 
 
 def read_back(folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""A process that decodes what may end it; started and asked by `apart`, and of no use to anybody else."""
+"""A process that decodes what may end it; started and asked by `isolated_decoding`, and of no use to anybody else."""
 
 import json
 import os
