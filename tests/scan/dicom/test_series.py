@@ -371,9 +371,17 @@ def test_a_slice_too_large_to_read_keeps_its_reason_where_slices_are_scored_alon
 
 
 PLANTED = [
-    "headers.image_problem", "headers.numbers_of", "headers.frame_groups", "value_meaning.code_of", "stacks.slice_names",
-    "series.stack_of", "irregular.slice_places", "irregular.stack_affine_ras", "pixels._transform", "read.mirrored",
-]  # fmt: skip
+    "headers.image_problem",
+    "headers.numbers_of",
+    "headers.frame_groups",
+    "value_meaning.code_of",
+    "stacks.slice_names",
+    "series.stack_of",
+    "irregular.slice_places",
+    "irregular.stack_affine_ras",
+    "pixels._transform",
+    "read.mirrored",
+]
 
 
 @pytest.mark.parametrize("planted", PLANTED)
