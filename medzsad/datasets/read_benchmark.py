@@ -130,6 +130,7 @@ def _finished(records: Sequence[Record], benchmark: Benchmark) -> tuple[Record, 
             class_name=benchmark.class_name,
             dataset=benchmark.name,
             mask=record.mask if benchmark.pixel_masks else None,
+            more_masks=record.more_masks if benchmark.pixel_masks else (),
         )
         for record in records
         if record.split != "train"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
+from medzsad.datasets.pictures import UNREADABLE, decode_image, record_mask, strict_pillow
 from medzsad.datasets.records import DataSet, Record, relative_name
 from medzsad.drawing.examples import Example, choose_examples
 from medzsad.errors import ConfigError
@@ -86,7 +86,7 @@ class ScoredPictures:
         score_map = self.kept.read_map(self.name(record))
         try:
             if record.label and record.mask is not None:
-                mask = decode_mask(record.mask)
+                mask = record_mask(record)
             else:
                 mask = np.zeros(decode_image(record.image).size[::-1], bool)
         except UNREADABLE as error:
@@ -246,5 +246,5 @@ def _example(scores: ScoredPictures, order: MeasureOrder, record: Record, words:
     stored = scores.kept.read_map(scores.name(record))
     # Shown on the image's own grid whatever the protocol compares.
     shown = compared_map(order.protocol.on_own_grid(), stored, (image.shape[0], image.shape[1]))
-    mask = decode_mask(record.mask) if record.label and record.mask is not None else None
+    mask = record_mask(record) if record.label and record.mask is not None else None
     return Example(f"{scores.name(record)}: {words}", image, shown, mask, order.threshold)
