@@ -188,9 +188,9 @@ def pair_masks(images: Sequence[Path], masks: Sequence[Path]) -> tuple[Pairs, bo
     images.
     """
     further: dict[str, list[Path]] = {}
-    for mask in sorted(masks):
-        if _FURTHER_ENDING.search(mask.stem):
-            further.setdefault(_FURTHER_ENDING.sub("", mask.stem).lower(), []).append(mask)
+    for numbered in sorted(masks):
+        if _FURTHER_ENDING.search(numbered.stem):
+            further.setdefault(_FURTHER_ENDING.sub("", numbered.stem).lower(), []).append(numbered)
     exact = {mask.stem: mask for mask in masks}
     bare = {_MASK_ENDING.sub("", mask.stem).lower(): mask for mask in masks}
     pairs: Pairs = {}

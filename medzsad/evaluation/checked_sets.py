@@ -17,7 +17,7 @@ from medzsad.progress import Observer
 
 _LISTED = 20
 # What changes the figures of a whole set without an error: said at once, not in the report alone.
-_SAID = ("paired_by_order", "gray_masks", "unknown_folders")
+_SAID = ("paired_by_order", "gray_masks", "unknown_folders", "subjects_from_names")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from medzsad.datasets.volumes import VolumeRecord
 from medzsad.drawing.examples import Example, choose_examples
 from medzsad.drawing.panels import View, display_view, oriented_slice, panel_size
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
+from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble, flagged_counts
 from medzsad.evaluation.protocol import RawScore, raw_score
 from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
@@ -224,6 +224,8 @@ def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, obser
     """
     found = volume_metrics(scores, order.threshold, order.seed, observer)
     voxels = found.voxels
+    limit = order.threshold
+    flagged = None if limit is None else [bool(np.float32(score) >= np.float32(limit)) for score in found.scores]
     measured = MeasuredClass(
         record=ClassRecord(
             name=name,
@@ -232,6 +234,7 @@ def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, obser
             masks=sum(found.labels),
             subjects=len({record.subject or record.case for record in scores.records}),
             metrics=metric_records(found.metrics),
+            **flagged_counts(flagged, found.labels),
         ),
         metrics=found.metrics,
         scores=found.scores,
