@@ -19,6 +19,7 @@ from medzsad.datasets.folders import (
     named_folders,
     order_problem,
     pair_masks,
+    paired,
     pictures_in,
     read_mvtec,
     read_part,
@@ -196,8 +197,8 @@ def _abnormal(root: Path, images: Sequence[Path], masks: Sequence[Path], benchma
     pictures = [p for folder in images for p in _pictures_below(folder) if not p.stem.endswith("_superpixels")]
     marked = [p for folder in masks for p in _pictures_below(folder)]
     pairs, by_order = pair_masks(pictures, marked)
-    records = [Record(picture, pairs.get(picture), 1, benchmark.class_name, "") for picture in pictures]
-    unused = sorted(set(marked) - set(pairs.values()))
+    records = [paired(picture, pairs, 1, benchmark.class_name) for picture in pictures]
+    unused = sorted(set(marked) - {mask for own in pairs.values() for mask in own})
     problems = order_problem(benchmark.class_name, images[0], by_order)
     if unused:
         message = f"{len(unused)} masks belong to no image; first: {_names(unused)}. Restore the images."

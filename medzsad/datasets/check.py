@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
+from medzsad.datasets.pictures import UNREADABLE, decode_any_mask, decode_image, strict_pillow
 from medzsad.datasets.records import FEWEST_TO_HOLD_OUT, DataSet, Problem, Record, is_there, relative_name
 
 Purpose = Literal["training", "evaluation"]
@@ -28,6 +28,7 @@ _WARNINGS_IN_EVALUATION = ("empty_mask", "duplicate_images")
 class _Finding:
     digest: bytes | None
     problems: list[Problem]
+    gray_masks: int = 0
 
 
 def check_data(data: DataSet, purpose: Purpose = "training") -> DataSet:
@@ -46,6 +47,7 @@ def check_data(data: DataSet, purpose: Purpose = "training") -> DataSet:
         *(problem for finding in findings for problem in finding.problems),
         *_duplicates(data, [finding.digest for finding in findings]),
         *_listed_twice(data),
+        *_gray_masks(sum(finding.gray_masks for finding in findings)),
         *_class_problems(data.records, purpose),
     ]
     if purpose == "evaluation":
@@ -91,24 +93,37 @@ def _check_record(root: Path, record: Record) -> _Finding:
         problems.append(error("unreadable_image", f"The image cannot be decoded ({_cause(cause)}). Replace it."))
     if record.mask is None:
         return _Finding(digest, problems)
+    marked, gray = 0, 0
     name = relative_name(root, record.mask)
-    try:
-        mask = decode_mask(record.mask)
-    except UNREADABLE as cause:
-        problems.append(error("unreadable_mask", f"The mask {name} cannot be decoded ({_cause(cause)}). Replace it."))
-        return _Finding(digest, problems)
-    if size is not None and mask.shape != size[::-1]:
-        sizes = f"{mask.shape[1]}x{mask.shape[0]}, the image {size[0]}x{size[1]}"
-        problems.append(error("mask_size", f"The mask {name} has {sizes} pixels. Replace one of them."))
-    if record.label == 1 and not mask.any():
+    for path in (record.mask, *record.more_masks):
+        each = relative_name(root, path)
+        try:
+            mask, was_gray = decode_any_mask(path)
+        except UNREADABLE as cause:
+            message = f"The mask {each} cannot be decoded ({_cause(cause)}). Replace it."
+            return _Finding(digest, [*problems, error("unreadable_mask", message)])
+        if size is not None and mask.shape != size[::-1]:
+            sizes = f"{mask.shape[1]}x{mask.shape[0]}, the image {size[0]}x{size[1]}"
+            problems.append(error("mask_size", f"The mask {each} has {sizes} pixels. Replace one of them."))
+        marked += int(mask.sum())
+        gray += was_gray
+    if record.label == 1 and not marked:
         message = f"The image is labeled abnormal but its mask {name} is empty. Correct the mask or the label."
         problems.append(error("empty_mask", message))
-    if record.label == 0 and mask.any():
-        message = (
-            f"The image is labeled normal but its mask {name} marks {int(mask.sum())} pixels. Correct one of them."
-        )
+    if record.label == 0 and marked:
+        message = f"The image is labeled normal but its mask {name} marks {marked} pixels. Correct one of them."
         problems.append(error("mask_on_sound", message))
-    return _Finding(digest, problems)
+    return _Finding(digest, problems, gray)
+
+
+def _gray_masks(count: int) -> list[Problem]:
+    if not count:
+        return []
+    message = (
+        f"{count} mask{'' if count == 1 else 's'} with many shades, as JPEG and smoothed edges leave them, cut at half "
+        "of the maximum. Store masks with two values, as PNG, to have them taken as they are."
+    )
+    return [Problem("gray_masks", "warning", ".", message)]
 
 
 def _cause(cause: BaseException) -> str:

@@ -29,6 +29,10 @@ UNREADABLE = (
     Image.DecompressionBombWarning,
 )
 
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
+_MOST_CODES = 8  # distinct values of a mask stored without loss; with more it may be a gray one
+_LOWEST_WHITE = 64  # whole numbers below are labels, not shades
+
 
 @contextmanager
 def strict_pillow() -> Iterator[None]:
@@ -55,26 +59,61 @@ def decode_image(path: Path) -> Image.Image:
 
 
 def decode_mask(path: Path) -> NDArray[np.bool_]:
-    """The mask (height, width), True where the source is above 0 in any color. Raises one of UNREADABLE."""
+    """The mask (height, width), True where a lesion is drawn; see `decode_any_mask`. Raises one of UNREADABLE."""
+    return decode_any_mask(path)[0]
+
+
+def decode_any_mask(path: Path) -> tuple[NDArray[np.bool_], bool]:
+    """The mask (height, width), and whether it is a gray one that had to be cut. Raises one of UNREADABLE.
+
+    A coded mask, of a few values such as 0 and 1, 0 and 255, or labels, is True above 0 in any color. JPEG and smoothed
+    edges leave many values near 0 and near the maximum and a few between; such a mask is cut at half of its maximum.
+    """
     with Image.open(path) as file:
         file.load()
+        lossy = file.format in _LOSSY
         if file.mode.startswith("I") or file.mode == "F":
-            return np.asarray(np.asarray(file) > 0, dtype=np.bool_)
-        if file.mode in ("RGBA", "LA", "PA") or file.has_transparency_data:
+            levels = np.nan_to_num(np.asarray(file), posinf=0.0, neginf=0.0)
+        elif file.mode in ("RGBA", "LA", "PA") or file.has_transparency_data:
             # Opacity is no defect: only the colors count.
-            pixels = np.asarray(file.convert("RGBA"))[..., :3]
+            levels = np.asarray(file.convert("RGBA"))[..., :3].max(axis=2)
         else:
-            pixels = np.asarray(file.convert("RGB"))
-    return np.asarray(np.any(pixels > 0, axis=2), dtype=np.bool_)
+            levels = np.asarray(file.convert("RGB")).max(axis=2)
+    gray = _is_gray(levels, lossy)
+    return np.asarray(levels >= levels.max() / 2 if gray else levels > 0, dtype=np.bool_), gray
+
+
+def _is_gray(levels: NDArray[np.generic], lossy: bool) -> bool:
+    """Whether the values of a mask lie around 0 and its maximum, rather than being codes."""
+    values, counts = np.unique(np.asarray(levels, np.float64), return_counts=True)
+    top = float(values[-1])
+    whole = bool(np.all(values == np.rint(values)))
+    if values[0] < 0 or top <= 0 or len(values) <= (2 if lossy else _MOST_CODES) or (whole and top < _LOWEST_WHITE):
+        return False
+    low, high = values < top / 4, values > top * 3 / 4
+    # Labels in even steps, and numbered lesions, have as much between as at the top.
+    return int(counts[~low & ~high].sum()) <= int(counts[high].sum())
+
+
+def record_mask(record: Record) -> NDArray[np.bool_]:
+    """All masks of a record united, (height, width). Raises one of UNREADABLE, ValueError also for unlike sizes."""
+    assert record.mask is not None
+    united = decode_mask(record.mask)
+    for path in record.more_masks:
+        mask = decode_mask(path)
+        if mask.shape != united.shape:
+            raise ValueError(f"{path.name} has {mask.shape[1]}x{mask.shape[0]} pixels, unlike {record.mask.name}")
+        united = united | mask
+    return united
 
 
 def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
     """Image (3, side, side) uint8 RGB and mask (side, side) uint8 of 0 and 1, both stretched to the square.
 
-    The image is bicubic and antialiased; the mask is above 0 on the source, then bilinear, then above 0.5 (METHODS 0).
-    It is all 0 for a sound image, and None for a defect without pixel label. Gray images of more than 8 bits are
-    scaled by the range that holds their maximum (8, 12 or 16 bits); transparent pixels are black. Threads may call it;
-    Pillow's warnings are the caller's, see `strict_pillow`.
+    The image is bicubic and antialiased; the mask is cut on the source (`decode_any_mask`), then
+    bilinear, then above 0.5 (METHODS 0). It is all 0 for a sound image, and None for a defect without pixel label. Gray
+    images of more than 8 bits are scaled by the range that holds their maximum (8, 12 or 16 bits); transparent pixels
+    are black. Threads may call it; Pillow's warnings are the caller's, see `strict_pillow`.
 
     Raises:
         ConfigError: A file cannot be decoded, or the side is not positive.
@@ -90,7 +129,7 @@ def read_picture(record: Record, side: int) -> tuple[Tensor, Tensor | None]:
         if record.mask is None:
             return pixels, None
         path = record.mask
-        source = Image.fromarray(decode_mask(path).astype(np.uint8) * 255)
+        source = Image.fromarray(record_mask(record).astype(np.uint8) * 255)
         mask = np.asarray(source.resize((side, side), Image.Resampling.BILINEAR)) > 127
     except UNREADABLE as error:
         raise ConfigError(

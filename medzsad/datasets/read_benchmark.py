@@ -20,6 +20,7 @@ from medzsad.datasets.folders import subfolders
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.meta import Found, missing_masks
 from medzsad.datasets.records import DataSet, Problem, Record, is_there, relative_name
+from medzsad.datasets.subjects import subjects_from_names
 from medzsad.errors import ConfigError
 
 
@@ -46,7 +47,9 @@ def read_benchmark(name: str, folder: Path) -> DataSet:
         raise ConfigError(f"There is nothing at {path}. Name the folder of {benchmark.title}. {_where(benchmark)}")
     if benchmark.readers == ("any",):
         data = read_data(path)
-        return replace(data, problems=(*data.problems, *_unexpected_counts(data.records, benchmark)))
+        named, remarks = subjects_from_names(data.records)
+        remarks += _unexpected_counts(named, benchmark)
+        return replace(data, records=tuple(named), problems=(*data.problems, *remarks))
     root, layout, (_, found, problems) = _found(path, benchmark)
     records = _finished(found, benchmark)
     problems += _foreign(root, found, benchmark)
@@ -130,6 +133,7 @@ def _finished(records: Sequence[Record], benchmark: Benchmark) -> tuple[Record, 
             class_name=benchmark.class_name,
             dataset=benchmark.name,
             mask=record.mask if benchmark.pixel_masks else None,
+            more_masks=record.more_masks if benchmark.pixel_masks else (),
         )
         for record in records
         if record.split != "train"

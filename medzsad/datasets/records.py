@@ -26,6 +26,7 @@ class Record:
         dataset: Name of the data set, "" if not stated.
         group: Images of one group within a class stay on one side of a hold-out; "" stands alone.
         subject: The patient or volume it is a slice of, where the file names tell; "" where not.
+        more_masks: Further masks of the same image, of one lesion each; the lesions of all of them count.
     """
 
     image: Path
@@ -36,6 +37,7 @@ class Record:
     dataset: str = ""
     group: str = ""
     subject: str = ""
+    more_masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ def data_sha256(root: Path, records: Iterable[Record]) -> str:
     Raises:
         ConfigError: A file cannot be read.
     """
-    return files_sha256(root, (path for record in records for path in (record.image, record.mask) if path is not None))
+    paths = (path for record in records for path in (record.image, record.mask, *record.more_masks))
+    return files_sha256(root, (path for path in paths if path is not None))
 
 
 def files_sha256(root: Path, paths: Iterable[Path]) -> str:

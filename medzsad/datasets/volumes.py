@@ -126,11 +126,13 @@ def _checked(root: Path, record: VolumeRecord, frame: int | None) -> tuple[Volum
 
 
 def _grid(path: Path) -> tuple[tuple[int, ...], Any]:
-    """Shape, with trailing axes of length 1 beyond the third dropped, and affine."""
+    """Shape, with trailing axes of length 1 beyond the third dropped and a single slice as the third, and affine."""
     header: Any = nib.load(path)
     shape = tuple(int(n) for n in header.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
     affine = np.asarray(header.affine, np.float64)
     if len(shape) not in (3, 4) or min(shape) < 1 or not np.isfinite(affine).all():
         raise ValueError("neither a volume nor a series of volumes")

@@ -16,6 +16,8 @@ from medzsad.evaluation.synthetic import write_synthetic
 from medzsad.progress import Observer
 
 _LISTED = 20
+# What changes the figures of a whole set without an error: said at once, not in the report alone.
+_SAID = ("paired_by_order", "gray_masks", "unknown_folders", "subjects_from_names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ def checked_sets(
         found = _read(one, out)
         sets.append(_without_bad(found) if skip_bad else found)
         observer.note(f"{one.called}: {_summary(sets[-1])}")
+        for problem in sets[-1].problems:
+            if problem.kind in _SAID:
+                observer.note(f"{one.called}: {problem.message}")
     errors = [
         f"{one.options.called}: {problem.subject}: {problem.message}"
         for one in sets

@@ -96,6 +96,22 @@ def assemble(classes: Sequence[MeasuredClass], units: Sequence[str]) -> Measured
     return Measured(tuple(classes), mean, tuple(units))
 
 
+def flagged_counts(flagged: Sequence[bool] | None, labels: Sequence[int]) -> dict[str, int | None]:
+    """How many normal and abnormal ones reach the threshold, as `ClassRecord` calls them; None without a threshold.
+
+    Args:
+        flagged: Whether each does.
+        labels: 1 with a lesion.
+    """
+    if flagged is None:
+        return {"flagged_normal": None, "flagged_abnormal": None}
+    pairs = list(zip(flagged, labels, strict=True))
+    return {
+        "flagged_normal": sum(reached and not label for reached, label in pairs),
+        "flagged_abnormal": sum(bool(reached and label) for reached, label in pairs),
+    }
+
+
 def _image_curves(one: MeasuredClass) -> Curves | None:
     labels = np.array(one.labels) > 0
     positives, negatives = int(labels.sum()), int((~labels).sum())

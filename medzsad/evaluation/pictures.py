@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from medzsad.datasets.pictures import UNREADABLE, decode_image, decode_mask, strict_pillow
+from medzsad.datasets.pictures import UNREADABLE, decode_image, record_mask, strict_pillow
 from medzsad.datasets.records import DataSet, Record, relative_name
 from medzsad.drawing.examples import Example, choose_examples
 from medzsad.errors import ConfigError
-from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
+from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble, flagged_counts
 from medzsad.evaluation.protocol import Protocol, RawScore, compared_map, compared_mask, image_scores
 from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
@@ -71,6 +72,30 @@ class ScoredPictures:
         """The score of each image under the protocol."""
         return image_scores(self.protocol, self.raw(), classification=self.classification)
 
+    def flagged(self, threshold: float | None) -> list[bool] | None:
+        """Whether the highest pixel on each image's own grid, unsmoothed, reaches the threshold; None without one.
+
+        Raises:
+            ConfigError: A score is missing or an image can no longer be decoded.
+        """
+        if threshold is None:
+            return None
+        unsmoothed = replace(self.protocol.on_own_grid(), sigma_px=0.0)
+        limit = np.float32(threshold)
+        # Interpolation never exceeds the highest pixel of the model's square: most maps need not be read.
+        return [
+            raw.maximum >= threshold and bool(self._map_of(record, unsmoothed).max() >= limit)
+            for record, raw in zip(self.records, self.raw(), strict=True)
+        ]
+
+    def _map_of(self, record: Record, protocol: Protocol) -> NDArray[np.float32]:
+        try:
+            with Image.open(record.image) as image:
+                width, height = image.size
+        except UNREADABLE as error:
+            raise ConfigError(f"Cannot decode {record.image} ({error.__class__.__name__}).") from None
+        return compared_map(protocol, self.kept.read_map(self.name(record)), (height, width))
+
     def with_pixels(self) -> tuple[Record, ...]:
         """Records that say of each pixel what it is; none if the class has no mask at all."""
         if not any(record.mask is not None for record in self.records if record.label):
@@ -86,7 +111,7 @@ class ScoredPictures:
         score_map = self.kept.read_map(self.name(record))
         try:
             if record.label and record.mask is not None:
-                mask = decode_mask(record.mask)
+                mask = record_mask(record)
             else:
                 mask = np.zeros(decode_image(record.image).size[::-1], bool)
         except UNREADABLE as error:
@@ -199,6 +224,9 @@ def _measure_class(name: str, scores: ScoredPictures, order: MeasureOrder, obser
     known = [record for record in abnormal if record.mask is not None]
     values = scores.image_scores()
     counts = pixels.scores
+    labels = tuple(record.label for record in records)
+    with strict_pillow():
+        flagged = scores.flagged(order.threshold)
     return MeasuredClass(
         record=ClassRecord(
             name=name,
@@ -207,10 +235,11 @@ def _measure_class(name: str, scores: ScoredPictures, order: MeasureOrder, obser
             masks=len(known),
             subjects=len({record.subject or str(place) for place, record in enumerate(records)}),
             metrics=metric_records(metrics),
+            **flagged_counts(flagged, labels),
         ),
         metrics=metrics,
         scores=tuple(values),
-        labels=tuple(record.label for record in records),
+        labels=labels,
         pixel=None
         if counts is None or not counts.positives or not counts.negatives
         else curve_points(counts.tallies(), counts.positives, counts.negatives),
@@ -246,5 +275,5 @@ def _example(scores: ScoredPictures, order: MeasureOrder, record: Record, words:
     stored = scores.kept.read_map(scores.name(record))
     # Shown on the image's own grid whatever the protocol compares.
     shown = compared_map(order.protocol.on_own_grid(), stored, (image.shape[0], image.shape[1]))
-    mask = decode_mask(record.mask) if record.label and record.mask is not None else None
+    mask = record_mask(record) if record.label and record.mask is not None else None
     return Example(f"{scores.name(record)}: {words}", image, shown, mask, order.threshold)

@@ -15,6 +15,7 @@ from medzsad.evaluation.tables import (
     comparison_csv,
     counts_text,
     difference_rows,
+    flagged_text,
     groups,
     metric_name,
     metric_text,
@@ -118,7 +119,7 @@ def _part(record: BenchmarkRecord, pictures: Mapping[str, Path], folder: Path | 
     names = dict.fromkeys(name for _, metrics in tables for name in metrics)
     return _Part(
         record=record,
-        counts=counts_text(record),
+        counts="; ".join(text for text in (counts_text(record), flagged_text(record)) if text),
         groups=[group for group, _ in tables],
         rows=[
             (metric_name(name, record.kind), [metric_text(name, metrics[name]) for _, metrics in tables])

@@ -41,6 +41,8 @@ class ClassRecord(_Record):
         masks: Abnormal ones with a pixel label.
         subjects: Units of the resamples: patients where known, else images.
         metrics: By name, see `medzsad.metrics.metric.METRICS`.
+        flagged_normal: Normal ones whose highest pixel or voxel reaches the threshold; None without a threshold.
+        flagged_abnormal: Abnormal ones of which the same holds.
     """
 
     name: Text
@@ -49,6 +51,8 @@ class ClassRecord(_Record):
     masks: int
     subjects: int
     metrics: dict[str, MetricRecord]
+    flagged_normal: int | None = None
+    flagged_abnormal: int | None = None
 
 
 class ProblemRecord(_Record):

@@ -103,6 +103,7 @@ def results_text(record: EvaluationRecord, published: bool = False) -> str:
     ]
     for one in record.benchmarks:
         lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
+        lines += [f"  {flagged}"] if (flagged := flagged_text(one)) else []
         lines += _table([("class", "metric", "ours [95 % interval]"), *benchmark_lines(one)])
         if one.published and published:
             by = f", ours by the protocol {record.protocol}" if one.kind == "pictures" else ""
@@ -238,6 +239,28 @@ def counts_text(one: BenchmarkRecord) -> str:
     text += f", {one.left_out} left out" if one.left_out else ""
     remarks = f"{len(one.problems)} remark{'s' * (len(one.problems) != 1)}"
     return text + (f"; {remarks} on the data in the report" if one.problems else "")
+
+
+def flagged_text(one: BenchmarkRecord) -> str:
+    """How many normal and abnormal ones have a pixel or voxel at the threshold, in words; empty without a threshold.
+
+    Args:
+        one: The benchmark.
+    """
+    if any(part.flagged_normal is None or part.flagged_abnormal is None for part in one.classes):
+        return ""
+    abnormal = sum(part.abnormal for part in one.classes)
+    halves = (
+        (
+            "normal",
+            sum(part.flagged_normal or 0 for part in one.classes),
+            sum(p.images for p in one.classes) - abnormal,
+        ),
+        ("abnormal", sum(part.flagged_abnormal or 0 for part in one.classes), abnormal),
+    )
+    shares = [f"{count} of {of} {word} ({100 * count / of:.1f} %)" for word, count, of in halves if of]
+    noun = "images" if one.kind == "pictures" else "volumes"
+    return f"flagged at the threshold: {' and '.join(shares)} {noun}" if shares else ""
 
 
 def benchmark_lines(record: BenchmarkRecord) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from medzsad.datasets.volumes import VolumeRecord
 from medzsad.drawing.examples import Example, choose_examples
 from medzsad.drawing.panels import View, display_view, oriented_slice, panel_size
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble
+from medzsad.evaluation.measurement import Measured, MeasuredClass, MeasureOrder, assemble, flagged_counts
 from medzsad.evaluation.protocol import RawScore, raw_score
 from medzsad.evaluation.results import ClassRecord, metric_records
 from medzsad.evaluation.score_cache import KeptScores
@@ -140,6 +140,8 @@ def read_reference(record: VolumeRecord) -> NDArray[np.bool_]:
         raise ConfigError(f"Cannot read the label {record.label} ({error.__class__.__name__}).") from None
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
+    if values.ndim == 2:
+        values = values[..., None]  # one slice, as the scan is read
     if record.lesion_values is None:
         return np.asarray(values > 0)
     return np.isin(np.rint(values), record.lesion_values)
@@ -222,6 +224,8 @@ def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, obser
     """
     found = volume_metrics(scores, order.threshold, order.seed, observer)
     voxels = found.voxels
+    limit = order.threshold
+    flagged = None if limit is None else [bool(np.float32(score) >= np.float32(limit)) for score in found.scores]
     measured = MeasuredClass(
         record=ClassRecord(
             name=name,
@@ -230,6 +234,7 @@ def measure_volumes(name: str, scores: ScoredVolumes, order: MeasureOrder, obser
             masks=sum(found.labels),
             subjects=len({record.subject or record.case for record in scores.records}),
             metrics=metric_records(found.metrics),
+            **flagged_counts(flagged, found.labels),
         ),
         metrics=found.metrics,
         scores=found.scores,
@@ -263,6 +268,7 @@ def _example(scores: ScoredVolumes, order: MeasureOrder, record: VolumeRecord, d
     others = tuple(a for a in range(3) if a != axis)
     index = int(truth.sum(axis=others).argmax())
     voxels = np.asarray(volume.dataobj[..., record.frame or 0] if len(volume.shape) > 3 else volume.dataobj)
+    voxels = voxels.reshape(truth.shape)  # a file of one slice may have two axes
     plane = _in_proportion(oriented_slice(voxels, index, view), view).astype(np.float64)
     low, high = np.percentile(plane, [0.5, 99.5])
     gray = np.clip((plane - low) / max(high - low, 1e-12), 0, 1) * 255
@@ -276,7 +282,9 @@ def _example(scores: ScoredVolumes, order: MeasureOrder, record: VolumeRecord, d
 
 
 def _slice_axis(volume: "nib.spatialimages.SpatialImage") -> int:
-    """The axis of the thickest slices; of equally thick ones the axial one."""
+    """The axis of the thickest slices; of equally thick ones the axial one; the third of a single slice in two axes."""
+    if len(volume.shape) == 2:
+        return 2
     spacing = np.asarray(volume.header.get_zooms()[:3], np.float64)
     coarsest = int(np.argmax(spacing))
     if spacing[coarsest] > 1.05 * np.median(spacing):

@@ -195,12 +195,16 @@ class FeatureSource:
 
 def _key(source: FeatureSource, root: Path) -> str:
     """Name of the folder of kept features: a hash of all that they depend on."""
-    names = [(relative_name(root, r.image), r.label, r.class_name, r.mask is not None) for r in source.records]
+    names = [
+        (relative_name(root, r.image), r.label, r.class_name, r.mask is not None, len(r.more_masks))
+        for r in source.records
+    ]
     parts = {
         "tower": source._tower_sha256,
         "spec": dataclasses.asdict(source._tower.spec),
         "data": data_sha256(root, source.records),
         "records": names,
+        "masks": "gray ones cut at half of their maximum",
         "change": None if source._change is None else dataclasses.asdict(source._change),
         "precision": source._precision,
         "device": source._device.type,

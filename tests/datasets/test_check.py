@@ -190,3 +190,28 @@ def test_the_text_for_an_evaluation_does_not_speak_of_training(tmp_path: Path) -
     assert text.startswith("Evaluation data:")
     assert "train" not in text.lower().replace(str(tmp_path).lower(), "")
     assert "abnormal" in text.splitlines()[2]
+
+
+def test_gray_masks_are_counted_in_one_warning_of_the_set(tmp_path: Path) -> None:
+    entries = _good(tmp_path)
+    for i in range(2):
+        mask = write_mask(tmp_path / f"mask/{i}.png", size=(48, 40))
+        write_image(tmp_path / f"bad/{i}.png", size=(48, 40))
+        with Image.open(mask) as sharp:
+            sharp.save(tmp_path / f"mask/{i}.jpg", quality=50)
+        entries[2 * i + 1] = entry(f"bad/{i}.png", f"mask/{i}.jpg", 1, "cut")
+    data = _checked(tmp_path, entries)
+    (problem,) = data.problems
+    assert (problem.kind, problem.severity, problem.subject) == ("gray_masks", "warning", ".")
+    assert problem.message.startswith("2 masks with many shades")
+    assert "half of the maximum" in problem.message
+
+
+def test_every_one_of_several_masks_is_checked_and_named(tmp_path: Path) -> None:
+    for name in ("normal/n.png", "benign/b.png"):
+        write_image(tmp_path / name)
+    write_mask(tmp_path / "benign/b_mask.png")
+    write_mask(tmp_path / "benign/b_mask_1.png", size=(13, 8))
+    (problem,) = (p for p in check_data(read_data(tmp_path), "evaluation").problems if p.severity == "error")
+    assert (problem.kind, problem.subject) == ("mask_size", "benign/b.png")
+    assert "benign/b_mask_1.png" in problem.message

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medzsad.datasets.pictures import read_picture
+from medzsad.datasets.pictures import decode_any_mask, decode_mask, read_picture, record_mask
 from medzsad.datasets.records import Record
 from medzsad.errors import ConfigError
 
@@ -91,3 +91,63 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         _read(tmp_path / "gone.png")
     with pytest.raises(ConfigError, match="at least 1 pixel"):
         _read(tmp_path / "x.png", 0)
+
+
+def _disk(side: int = 96) -> np.ndarray:
+    i, j = np.mgrid[:side, :side]
+    return np.asarray((i - 40) ** 2 + (j - 50) ** 2 < 23**2)
+
+
+def test_a_mask_stored_as_jpeg_is_cut_at_half_of_its_maximum(tmp_path: Path) -> None:
+    Image.fromarray((_disk() * 255).astype(np.uint8)).save(tmp_path / "m.jpg", quality=60)
+    with Image.open(tmp_path / "m.jpg") as stored:
+        assert (np.asarray(stored) > 0).sum() > 1.1 * _disk().sum()
+    mask, gray = decode_any_mask(tmp_path / "m.jpg")
+    assert gray
+    assert (mask != _disk()).mean() < 0.002
+    # The same shades, kept in a file without loss, and in red.
+    with Image.open(tmp_path / "m.jpg") as stored:
+        stored.save(tmp_path / "m.png")
+        black = Image.new("L", stored.size)
+        Image.merge("RGB", [stored, black, black]).save(tmp_path / "red.png")
+    for name in ("m.png", "red.png"):
+        assert np.array_equal(decode_mask(tmp_path / name), mask)
+
+
+@pytest.mark.parametrize("maximum", [1.0, 65535])
+def test_smoothed_edges_of_a_mask_are_cut_at_half(tmp_path: Path, maximum: float) -> None:
+    large = Image.fromarray((_disk(384 // 4).repeat(4, 0).repeat(4, 1) * 255).astype(np.uint8))
+    small = np.asarray(large.resize((90, 90), Image.Resampling.BICUBIC), np.float64) / 255 * maximum
+    Image.fromarray(small.astype(np.float32) if maximum == 1 else small.astype(np.uint16)).save(tmp_path / "m.tif")
+    mask, gray = decode_any_mask(tmp_path / "m.tif")
+    assert gray
+    assert np.array_equal(mask, small.astype(np.float32) >= np.float32(small.max() / 2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1], [255], [1, 2, 3], [38, 75, 113], [1, 2, 3, 255], list(range(1, 40)), list(range(5, 255, 5))],
+    ids=str,
+)
+def test_a_coded_mask_keeps_every_value_above_zero(tmp_path: Path, values: list[int]) -> None:
+    codes = np.zeros((60, 60), np.uint8)
+    for place, value in enumerate(values):
+        row, column = divmod(place, 8)
+        codes[8 * row : 8 * row + 6, 7 * column : 7 * column + 6] = value
+    Image.fromarray(codes).save(tmp_path / "m.png")
+    mask, gray = decode_any_mask(tmp_path / "m.png")
+    assert not gray
+    assert np.array_equal(mask, codes > 0)
+
+
+def test_masks_of_one_image_are_united_and_unlike_sizes_are_refused(tmp_path: Path) -> None:
+    left, right = np.zeros((8, 12), np.uint8), np.zeros((8, 12), np.uint8)
+    left[2:4, 1:3] = 255
+    right[5:7, 8:11] = 255
+    for name, pixels in (("x", RAMP), ("a", left), ("b", right), ("c", right[:4])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    a, b, c = (tmp_path / f"{name}.png" for name in "abc")
+    record = Record(tmp_path / "x.png", a, 1, "nut", "", more_masks=(b,))
+    assert np.array_equal(record_mask(record), (left > 0) | (right > 0))
+    with pytest.raises(ConfigError, match=r"c\.png has 12x4 pixels"):
+        read_picture(Record(tmp_path / "x.png", a, 1, "nut", "", more_masks=(c,)), 6)

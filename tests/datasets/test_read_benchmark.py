@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medzsad.datasets.check import check_data
 from medzsad.datasets.read_benchmark import read_benchmark
 from medzsad.datasets.records import DataSet
 from medzsad.errors import ConfigError
@@ -295,3 +296,36 @@ def test_a_set_of_several_classes_keeps_their_names(tmp_path: Path) -> None:
         ("screw", 0),
         ("screw", 1),
     ]
+
+
+@pytest.mark.parametrize("inside", ["", "Dataset_BUSI_with_GT"])
+def test_benign_malignant_and_normal_folders_are_read_and_several_masks_united(tmp_path: Path, inside: str) -> None:
+    root = tmp_path / inside
+    _images(root, [f"{kind}/{kind} ({n}).png" for kind in ("benign", "malignant", "normal") for n in (1, 2, 12)])
+    _masks(root, [f"{kind}/{kind} ({n})_mask.png" for kind in ("benign", "malignant") for n in (1, 2, 12)])
+    _masks(root, ["benign/benign (2)_mask_1.png", "benign/benign (2)_mask_2.png"])
+    for n in (1, 2, 12):
+        write_mask(root / f"normal/normal ({n})_mask.png", empty=True)
+    data = check_data(read_benchmark("own", tmp_path), "evaluation")
+    assert data.problems == ()
+    assert _labels(data) == [
+        (f"{kind} ({n}).png", int(kind != "normal"))
+        for kind, n in ((kind, n) for kind in ("benign", "malignant", "normal") for n in (1, 12, 2))
+    ]
+    masks = {r.image.name: [path.name for path in (r.mask, *r.more_masks) if path] for r in data.records}
+    assert masks["benign (2).png"] == ["benign (2)_mask.png", "benign (2)_mask_1.png", "benign (2)_mask_2.png"]
+    assert masks["malignant (12).png"] == ["malignant (12)_mask.png"]
+
+
+def test_folders_that_are_not_understood_are_named_with_their_number_of_pictures(tmp_path: Path) -> None:
+    _images(tmp_path, ["normal/a.png", "bad/b.png", "glioma/c.png", "glioma/d.png", "pituitary/e.png"])
+    (tmp_path / "notes").mkdir()
+    (problem,) = (p for p in read_benchmark("own", tmp_path).problems if p.kind == "unknown_folders")
+    assert problem.severity == "warning"
+    assert "left out: glioma (2), pituitary (1)." in problem.message
+
+
+def test_benign_beside_malignant_alone_is_not_guessed_to_be_abnormal(tmp_path: Path) -> None:
+    _images(tmp_path, ["benign/a.png", "malignant/b.png"])
+    with pytest.raises(ConfigError, match="No training data found"):
+        read_benchmark("own", tmp_path)

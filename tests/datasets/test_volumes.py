@@ -9,6 +9,7 @@ import pytest
 
 from medzsad.datasets.volumes import VolumeSet, read_volumes, volumes_without_bad
 from medzsad.errors import ConfigError
+from medzsad.evaluation.volumes import read_reference
 
 VOLUMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "volumes"
 SPACING = np.diag([0.9, 1.1, 3.0, 1.0])
@@ -298,3 +299,26 @@ def test_the_real_volumes_are_read_one_by_one_and_together() -> None:
     assert not together.problems
     for record in together.records:
         assert read_volumes("pairs", VOLUMES / record.case).records == (record,)
+
+
+@pytest.mark.parametrize(("image", "label"), [((5, 4), (5, 4)), ((5, 4, 1), (5, 4)), ((5, 4), (5, 4, 1))])
+def test_a_single_slice_in_two_axes_is_a_volume_of_one_slice(
+    tmp_path: Path, image: tuple[int, ...], label: tuple[int, ...]
+) -> None:
+    _volume(tmp_path / "images/p1.nii.gz", image)
+    path = _volume(tmp_path / "labels/p1.nii.gz", label)
+    values = np.zeros(label, np.uint8)
+    values[2, 3] = 1
+    nib.save(nib.Nifti1Image(values, SPACING), path)
+    found = read_volumes("pairs", tmp_path)
+    assert not found.problems
+    truth = read_reference(found.records[0])
+    assert truth.shape == (5, 4, 1)
+    assert truth.sum() == 1
+    assert truth[2, 3, 0]
+
+
+def test_labels_of_one_slice_do_not_fit_a_volume_of_several(tmp_path: Path) -> None:
+    _volume(tmp_path / "images/p1.nii.gz", (5, 4, 3))
+    _volume(tmp_path / "labels/p1.nii.gz", (5, 4))
+    assert _kinds(read_volumes("pairs", tmp_path)) == ["shape_mismatch"]

@@ -334,3 +334,54 @@ def test_the_synthetic_set_is_the_same_everywhere(tmp_path: Path) -> None:
     assert len(files) == 2 * HEADS
     for path in files:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
+
+
+def test_labels_and_images_of_a_single_slice_in_two_axes_are_evaluated(volumes: Path, tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for path in (volumes / kind).iterdir():
+            volume = nib.load(path)
+            lesions = np.asarray(nib.load(volumes / "labels" / path.name).dataobj)
+            plane = np.asarray(volume.dataobj)[:, :, int(lesions.sum(axis=(0, 1)).argmax())]
+            nib.save(nib.Nifti1Image(plane, volume.affine), tmp_path / "set" / kind / path.name)
+    words = ("--benchmark", "pairs", "--data", tmp_path / "set", "-o", tmp_path / "out", "--class-name", "brain")
+    done = _run(*words, "--threshold", 0)
+    assert done.exit_code == 0, done.output
+    (benchmark,) = _results(tmp_path / "out")["benchmarks"]
+    assert benchmark["problems"] == []
+    assert benchmark["mean"]["pixel_ap"]["value"] is not None
+    (part,) = benchmark["classes"]
+    assert (part["flagged_normal"], part["flagged_abnormal"]) == (part["images"] - part["abnormal"], part["abnormal"])
+
+
+def test_what_changes_the_figures_of_a_whole_set_is_said_on_the_terminal(brains: Path, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number in range(4):
+        for kind, ending, name in (
+            ("images", "JPG", f"patient{number // 2}_slice0{number}"),
+            ("masks", "png", f"m{number}"),
+        ):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            with Image.open(brains / kind / f"head {number}.{ending}") as picture:
+                picture.save(root / kind / f"{name}.jpg", quality=80)
+    (root / "more").mkdir()
+    shutil.copy(root / "images" / "patient0_slice00.jpg", root / "more")
+    done = _run("--benchmark", "own", "--data", root, "-o", tmp_path / "out", "--class-name", "brain")
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    assert "No mask of set/images is named like its image; they were paired in sorted order." in words
+    assert "3 masks with many shades" in words, "one of the four heads is healthy, and black is black in JPEG too"
+    assert "Folders not understood, with the number of pictures in them that were left out: more (1)." in words
+    assert "tell 2 patients of 4 images" in words
+    assert _results(tmp_path / "out")["benchmarks"][0]["classes"][0]["subjects"] == 2
+
+
+def test_images_are_flagged_by_their_highest_pixel_on_their_own_grid(evaluated: Path, tmp_path: Path) -> None:
+    kept = KeptScores(evaluated / "colondb", None)
+    highest = sorted(float(kept.read_map(f"images/head {number}.JPG").max()) for number in range(4))
+    for limit, flagged in ((0.0, 4), (min(highest[-1] * 1.01, 1.0), 0)):
+        out = tmp_path / str(flagged)
+        done = _run("--scores-from", evaluated, "-o", out, "--threshold", limit)
+        assert done.exit_code == 0, done.output
+        assert f"flagged at the threshold: {flagged} of 4 abnormal" in done.output
+        assert _results(out)["benchmarks"][0]["classes"][0]["flagged_abnormal"] == flagged

@@ -3,12 +3,13 @@
 import csv
 import io
 
-from medzsad.evaluation.results import ClassRecord
+from medzsad.evaluation.results import BenchmarkRecord, ClassRecord
 from medzsad.evaluation.tables import (
     CSV_COLUMNS,
     benchmark_lines,
     comparison_csv,
     comparison_text,
+    flagged_text,
     metric_name,
     metric_text,
     results_csv,
@@ -119,3 +120,17 @@ def test_comparisons_tell_the_difference_with_its_interval() -> None:
     rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison()))))
     assert float(rows[0]["difference"]) == 0.125
     assert rows[1]["difference"] == ""
+
+
+def test_the_shares_of_flagged_normal_and_abnormal_images_are_said() -> None:
+    def one(normal: int | None, abnormal: int | None) -> BenchmarkRecord:
+        part = ClassRecord(name="a", images=5, abnormal=2, masks=1, subjects=2, metrics=KNOWN)
+        return benchmark(
+            classes=(part.model_copy(update={"flagged_normal": normal, "flagged_abnormal": abnormal}),) * 2
+        )
+
+    said = "flagged at the threshold: 2 of 6 normal (33.3 %) and 4 of 4 abnormal (100.0 %) images"
+    assert flagged_text(one(1, 2)) == said
+    assert f"  {said}" in results_text(evaluation(one(1, 2))).splitlines()
+    assert flagged_text(one(None, None)) == ""
+    assert "flagged" not in results_text(evaluation(one(None, None)))
