@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from medzsad.cli import main
+from medzsad.weights.store import save_weights
+from tests import tiny
 from tests.detectors import BrightnessDetector
 from tests.phantoms import phantom_scan, write_dicom_series, write_nifti
 
@@ -59,6 +61,20 @@ def test_the_help_of_every_command_answers_without_torch(command: str) -> None:
 @pytest.mark.parametrize("command", [["weights", "list"], ["weights", "path", "medzsad-mini"], ["info"]])
 def test_weights_and_environment_are_listed_without_torch(command: list[str]) -> None:
     assert not HEAVY & _imported_by(*command)
+
+
+def test_imported_weights_are_listed_without_torch_and_damaged_ones_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDZSAD_WEIGHTS", str(tmp_path))
+    save_weights(tmp_path / "mine.safetensors", tiny.prompts(), tiny.card(name="mine", license="MIT"))
+    (tmp_path / "broken.safetensors").write_bytes(b"junk")
+    assert not HEAVY & _imported_by("weights", "list")
+    records = json.loads(CliRunner().invoke(main, ["weights", "list", "--json"]).output)
+    found = {record["name"]: (record["status"], record["license"]) for record in records}
+    assert (found["mine"], found["broken"]) == (("imported", "MIT"), ("damaged", "unknown"))
+    assert found["medzsad-mini"][0] == "embedded"
+    assert "mine  [imported]" in CliRunner().invoke(main, ["weights", "list"]).output
 
 
 def test_reports_are_rebuilt_without_torch(runner: CliRunner, scans: Path, tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ def info(devices: bool, as_json: bool) -> None:
 def _environment(devices: bool) -> dict[str, Any]:
     from medzsad.environment import nvidia_cards, package_versions, torch_devices
     from medzsad.scan.decoders import decodable
-    from medzsad.weights.manifest import list_releases
+    from medzsad.weights.listing import weights_records
 
     found: dict[str, Any] = {"versions": package_versions(), "nvidia_cards": nvidia_cards()}
     if devices:
         found["torch_devices"] = torch_devices()
     return found | {
         "transfer_syntaxes": decodable(),
-        "weights": [entry.record() for entry in list_releases()],
+        "weights": weights_records(),
     }
 
 

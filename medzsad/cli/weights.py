@@ -13,18 +13,18 @@ def weights() -> None:
     """List, fetch, verify and import model weights. Only `fetch` uses the network."""
 
 
-@weights.command("list", short_help="List known weights and whether they are installed.")
+@weights.command("list", short_help="List known and imported weights.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def weights_list(as_json: bool) -> None:
-    """List the weights that medzsad knows by name, and whether they are installed."""
+    """List the weights that medzsad knows by name, whether they are installed, and those that were imported."""
     with reported_errors(quiet=False, verbose=False):
-        from medzsad.weights.manifest import list_releases
+        from medzsad.weights.listing import weights_records
 
-        known = list_releases()
+        records = weights_records()
         if as_json:
-            click.echo(json.dumps([entry.record() for entry in known], indent=2))
-        for entry in () if as_json else known:
-            click.echo(f"{entry.name}  [{entry.status}]\n    {entry.description}\n    License: {entry.license}")
+            click.echo(json.dumps(records, indent=2))
+        for one in () if as_json else records:
+            click.echo(f"{one['name']}  [{one['status']}]\n    {one['description']}\n    License: {one['license']}")
 
 
 @weights.command("fetch", short_help="Download, verify and install the weights NAME.")

@@ -142,7 +142,7 @@ def _read_header(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:  # for its header alone, which needs no torch
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise WeightsError(
