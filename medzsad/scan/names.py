@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from medzsad.scan.records import REPORT_FILES
 
@@ -70,3 +71,9 @@ def unique_names(names: Sequence[str], places: Sequence[str]) -> list[str]:
 
 def _digits(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def file_in(place: str, file: Path) -> str:
+    """What messages call a file of a series: the series with the file's name, or the file alone where it is all."""
+    name = shown_name(file.name)
+    return place if place.endswith(name) else f"{place} ({name})"

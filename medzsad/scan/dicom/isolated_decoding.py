@@ -19,6 +19,7 @@ from medzsad.errors import ReasonCode, RefusedError
 from medzsad.scan.dicom.decoding_process import LENGTH_BYTES
 from medzsad.scan.dicom.headers import SliceHeader
 from medzsad.scan.guard import refusing
+from medzsad.scan.names import file_in
 
 _COMMAND = ("-P", "-m", "medzsad.scan.dicom.decoding_process")
 _MOST_SECONDS = 120.0  # for one file
@@ -61,13 +62,14 @@ class DatasetReader:
         Raises:
             RefusedError: PIXELS_NOT_DECODABLE.
         """
-        with refusing(self._place, ReasonCode.PIXELS_NOT_DECODABLE, self._problem):
+        place = file_in(self._place, header.file)
+        with refusing(place, ReasonCode.PIXELS_NOT_DECODABLE, self._problem):
             dataset = dcmread(header.file, force=True)
         if not header.decoded_apart:
             return dataset
         described, pixels = self._answer(header.file, header.frame if alone else -1)
         if "error" in described:
-            message = f"{self._place} {self._problem} ({described['error']}). Check it or fetch it again."
+            message = f"{place} {self._problem} ({described['error']}). Check it or fetch it again."
             raise RefusedError(ReasonCode.PIXELS_NOT_DECODABLE, message)
         for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
             dataset.pop(keyword, None)
@@ -96,7 +98,9 @@ class DatasetReader:
         finally:
             timer.cancel()
         if described is None or pixels is None:
-            message = f"{self._place} {self._problem}: they ended their decoder. Check it or fetch it again."
+            message = (
+                f"{file_in(self._place, file)} {self._problem}: they ended their decoder. Check it or fetch it again."
+            )
             raise RefusedError(ReasonCode.PIXELS_NOT_DECODABLE, message)
         return json.loads(described), pixels
 

@@ -16,6 +16,7 @@ from medzsad.scan.dicom.header_values import header_count, header_items, header_
 from medzsad.scan.dicom.headers import FileHeader, SliceHeader
 from medzsad.scan.dicom.isolated_decoding import DatasetReader, undecodable
 from medzsad.scan.guard import refusing
+from medzsad.scan.names import file_in
 
 FloatImage = NDArray[np.float32]
 Guard = Callable[[], AbstractContextManager[None]]
@@ -39,16 +40,16 @@ def decode_slices(slices: Sequence[SliceHeader], place: str, file: FileHeader) -
     Raises:
         RefusedError: PIXELS_NOT_DECODABLE with the transfer syntax, or SERIES_MIXED_SIZE.
     """
-    guard = decoding(place, file.transfer_syntax)
     images: list[FloatImage] = []
     opened: tuple[Path, Dataset] | None = None
     chosen = Counter(header.file for header in slices)
     with DatasetReader(place, file.transfer_syntax) as reader:
         for header in slices:
+            where = file_in(place, header.file)
             if opened is None or opened[0] != header.file:
                 opened = (header.file, reader.read(header, alone=chosen[header.file] == 1))
-                _prepare(opened[1], place)
-            images.append(_decode(opened[1], header, place, guard))
+                _prepare(opened[1], where)
+            images.append(_decode(opened[1], header, where, decoding(where, file.transfer_syntax)))
     if len({image.shape for image in images}) > 1:
         raise RefusedError(ReasonCode.SERIES_MIXED_SIZE, f"{place} decodes to slices of unequal size. Fetch it again.")
     return mirrored(images) if file.photometric == "MONOCHROME1" else images

@@ -165,8 +165,12 @@ def _through_highdicom(headers: Sequence[FileHeader], slices: Sequence[SliceHead
         with guard():
             volume = image.get_volume(**_VOLUME_OPTIONS, rtol=0.011)
     else:
-        with guard():
-            volume = highdicom.get_volume_from_series(datasets, **_VOLUME_OPTIONS, rtol=0.011, orientation_tol=2e-3)
+        try:
+            with guard():
+                volume = highdicom.get_volume_from_series(datasets, **_VOLUME_OPTIONS, rtol=0.011, orientation_tol=2e-3)
+        except RefusedError:
+            decode_slices(slices, place, headers[0])  # one by one, so that the refusal names the file
+            raise
     expected = (len(slices), slices[0].rows, slices[0].columns)
     if volume.array.shape != expected:
         raise RefusedError(

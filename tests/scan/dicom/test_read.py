@@ -278,3 +278,21 @@ def test_a_palette_of_a_big_endian_file_gives_the_same_colors(tmp_path: Path, en
         )  # fmt: skip
         scan = read_only(tmp_path / name)
         np.testing.assert_allclose(scan.voxels[:, :, 0].swapaxes(0, 1), colors[pixels], atol=1e-3)
+
+
+@pytest.mark.parametrize("limits", [LIMITS, ReadLimits(allow_irregular=True)], ids=["stack", "slices"])
+@pytest.mark.parametrize("whole_frame_of_reference", [True, False])
+def test_a_slice_that_was_cut_is_refused_by_the_name_of_its_file(
+    tmp_path: Path, limits: ReadLimits, whole_frame_of_reference: bool
+) -> None:
+    write_dicom_series(tmp_path / "series", phantom_scan())
+    files = sorted((tmp_path / "series").iterdir())
+    if not whole_frame_of_reference:  # then the slices are placed without highdicom
+        for file in files:
+            dataset = pydicom.dcmread(file)
+            del dataset.FrameOfReferenceUID
+            dataset.save_as(file)
+    files[3].write_bytes(files[3].read_bytes()[:-700])
+    with pytest.raises(RefusedError, match=rf"series \({files[3].name}\) has pixels") as refused:
+        read_only(tmp_path / "series", limits)
+    assert refused.value.code == ReasonCode.PIXELS_NOT_DECODABLE
