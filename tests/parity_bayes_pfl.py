@@ -5,30 +5,18 @@ weight of 0.01; the log-determinants of the state distributions are weighted as 
 the total of stage 2 is "classification" alone, though the other parts are stored there, too.
 """
 
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.clip.vision import ImageFeatures
-from medzsad.methods.base import Method
 from medzsad.methods.bayes_pfl.importer import our_name, translate
 from medzsad.methods.bayes_pfl.model import BayesPFL, BayesPFLOptions, BayesPFLTrainOptions
 from medzsad.methods.bayes_pfl.objective import bayes_pfl_losses
 from medzsad.methods.noise import GivenNoise
 from medzsad.methods.objective import Truth
 from tests.parity import Reference
-
-
-def spec(method: Method, config: dict[str, Any]) -> TowerSpec:
-    return replace(
-        method.spec,
-        image_size=config["image_size"],
-        layers=tuple(config["features"]),
-        activation=config["activation"],
-    )
 
 
 def computed(reference: Reference) -> dict[str, Tensor]:

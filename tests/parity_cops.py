@@ -5,16 +5,13 @@ the total, so the parts are compared one by one. What the test program chooses b
 metadata: "test_set" (METHODS B.4, B.7).
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.clip.vision import ImageFeatures
-from medzsad.methods.base import Method
 from medzsad.methods.cops.importer import our_name, translate
 from medzsad.methods.cops.model import CoPS, CoPSOptions, CoPSTrainOptions
 from medzsad.methods.cops.objective import CoPSObjective
@@ -27,15 +24,6 @@ _MODES: dict[str, dict[str, Any]] = {
     "visa": {"neighbors": 5, "reconstruction_weight": 0.0},
     "mvtec": {"neighbors": 3, "reconstruction_weight": 1.0, "legacy_reconstruction": True},
 }
-
-
-def spec(method: Method, config: dict[str, Any]) -> TowerSpec:
-    return replace(
-        method.spec,
-        image_size=config["image_size"],
-        layers=tuple(config["features"]),
-        activation=config["activation"],
-    )
 
 
 def computed(reference: Reference) -> dict[str, Tensor]:
