@@ -24,6 +24,7 @@ from medzsad.scan.records import Candidate, Scan
 from medzsad.scan.sources import LOCAL_FILES, ScanSource, opened_case
 from medzsad.version import __version__
 from medzsad.volume.records import CaseResult, Outcome
+from medzsad.weights.card import ModelCard
 
 _log = logging.getLogger(__name__)
 
@@ -72,18 +73,6 @@ class CaseRunner:
     source: ScanSource = LOCAL_FILES
     into: Path | None = None
 
-    def manifest(self) -> RunManifest:
-        """What the run is made with."""
-        return RunManifest(
-            medzsad_version=__version__,
-            model=self.detector.card.told(self.detector.word(self.config.class_name)),
-            device=str(next(p.device for p in self.detector.parameters())),
-            precision=self.config.precision,
-            threads=torch.get_num_threads(),
-            config=self.config.model_dump(mode="json"),
-            versions=package_versions(),
-        )
-
     def run(self, candidate: Candidate, wait: bool = False) -> Ended | None:
         """The case, read, scored and written; None if another process works on it and `wait` is false.
 
@@ -122,8 +111,7 @@ class CaseRunner:
                 return None
             _log.warning("Another run is working on case %s; waiting for it.", candidate.name)
             self.locks.wait(candidate.name, _LOOK_S)
-        word = self.detector.word(self.config.class_name)
-        facts = CaseFacts(candidate, "", "", self.config, self.detector.card.told(word))
+        facts = CaseFacts(candidate, "", "", self.config, told_model(self.detector, self.config))
         try:
             with opened_case(self.source, candidate, self.into) as local:
                 content, key = digest_and_key(local, self.detector, self.config)
@@ -197,6 +185,24 @@ class CaseRunner:
         # Only results are taken over: a refusal costs little to repeat and may have been the machine's.
         record = None if self.overwrite else read_case(self.out, candidate.name)
         return record if record is not None and record.outcome in (Outcome.LESION, Outcome.NO_LESION) else None
+
+
+def told_model(detector: Detector, config: RunConfig) -> ModelCard:
+    """What reports say of the model, with the word that its prompts are given."""
+    return detector.card.told(detector.word(config.class_name))
+
+
+def run_manifest(detector: Detector, config: RunConfig) -> RunManifest:
+    """What a run is made with; `config` leaves nothing to the device."""
+    return RunManifest(
+        medzsad_version=__version__,
+        model=told_model(detector, config),
+        device=str(detector.device),
+        precision=config.precision,
+        threads=torch.get_num_threads(),
+        config=config.model_dump(mode="json"),
+        versions=package_versions(),
+    )
 
 
 def digest_and_key(candidate: Candidate, detector: Detector, config: RunConfig) -> tuple[str, str]:

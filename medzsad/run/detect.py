@@ -18,7 +18,7 @@ from medzsad.output.facts import CaseFacts
 from medzsad.output.lock import CaseLocks
 from medzsad.output.paths import case_paths
 from medzsad.output.schema import RunManifest
-from medzsad.run.case import CaseRunner, digest_and_key
+from medzsad.run.case import digest_and_key, run_manifest, told_model
 from medzsad.run.key import key_of
 from medzsad.run.pipeline import detect_scan, load_detector, settled
 from medzsad.run.threads import given_threads
@@ -128,8 +128,8 @@ def _savable(
     result = detect_scan(scan, detector, config)
     return SavableResult(
         **{part.name: getattr(result, part.name) for part in fields(CaseResult)},
-        facts=CaseFacts(candidate, *keys, config, detector.card.told(detector.word(config.class_name))),
-        manifest=CaseRunner(Path(), config, True, detector, CaseLocks(Path())).manifest(),
+        facts=CaseFacts(candidate, *keys, config, told_model(detector, config)),
+        manifest=run_manifest(detector, config),
     )
 
 

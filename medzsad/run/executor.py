@@ -13,7 +13,7 @@ from medzsad.output.collect import write_manifest
 from medzsad.output.lock import CaseLocks
 from medzsad.progress import Observer
 from medzsad.run import pipeline
-from medzsad.run.case import CaseRunner, Ended
+from medzsad.run.case import CaseRunner, Ended, run_manifest
 from medzsad.run.pipeline import settled
 from medzsad.scan.records import Candidate
 from medzsad.scan.sources import LOCAL_FILES, ScanSource
@@ -75,8 +75,9 @@ class CaseWork:
         Raises:
             OutputError: The output folder cannot be written.
         """
-        write_manifest(self.out, self.runner.manifest())
-        return self.runner
+        runner = self.runner
+        write_manifest(self.out, run_manifest(runner.detector, runner.config))
+        return runner
 
 
 class Executor(Protocol):
