@@ -63,12 +63,14 @@ def walk(paths: Sequence[Path], limits: ReadLimits, unpack_dir: Path | None) -> 
         unpack_dir: Where archives are unpacked to, each into a folder of its own; without it they are refused.
 
     Raises:
-        ConfigError: A path does not exist.
+        ConfigError: A path does not exist, or is neither a folder nor a file.
     """
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  (Path.exists raises where it may not look)
             fault = "is a link to nothing" if os.path.islink(path) else "does not exist"  # noqa: PTH114
             raise ConfigError(f"{shown_name(path)} {fault}. Name a folder, a file or an archive.")
+        if not (path.is_dir() or path.is_file()):  # to open a pipe would wait for its other end
+            raise ConfigError(f"{shown_name(path)} is a pipe, a socket or a device. Save its content as a file first.")
     places = _places(paths)
     above = _common_parts(places) if _share_a_place(places) else None
     found: list[Found] = []

@@ -434,3 +434,12 @@ def test_a_link_to_nothing_is_a_usage_error_when_it_is_named(tmp_path: Path) -> 
     (tmp_path / "a.nii").symlink_to(tmp_path / "gone")
     with pytest.raises(ConfigError, match=r"a\.nii is a link to nothing"):
         found(tmp_path / "a.nii")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.dcm"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"pipe\.dcm is a pipe, a socket or a device"):
+        discover([pipe], limits=ReadLimits())
+    assert discover([tmp_path], limits=ReadLimits()).not_understood == ("pipe.dcm",)
