@@ -23,6 +23,10 @@ class Measure:
     high: float | None = None
 
 
+# A figure, a word such as an outcome, or None where the row has no meaning for the detector.
+Rows = dict[str, Measure | str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Scores of several units, counted in common bins of rising score.
@@ -69,9 +73,14 @@ def ranking_measures(counted: Counted, weights: NDArray[np.float64] | None) -> t
 
 def share_measure(flags: NDArray[np.bool_], among: NDArray[np.bool_], weights: NDArray[np.float64]) -> Measure:
     """The share of the units `among` that are flagged, with its interval."""
-    hits, all_of_them = weights @ (flags & among), weights @ among
-    drawn = hits / np.where(all_of_them > 0, all_of_them, np.nan)
-    return _measure(flags[among].mean() if among.any() else np.nan, drawn)
+    return mean_measure(flags[among].astype(float), weights[:, among])
+
+
+def mean_measure(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Measure:
+    """The mean over the units, with its interval; not a number without any unit."""
+    totals = weights.sum(axis=1)
+    drawn = weights @ values / np.where(totals > 0, totals, np.nan)
+    return _measure(values.mean() if values.size else np.nan, drawn)
 
 
 def _measure(value: NDArray[np.float64] | float, drawn: NDArray[np.float64]) -> Measure:

@@ -12,18 +12,31 @@ if TYPE_CHECKING:
     from medzsad.methods.base import Method
     from medzsad.run.detect import detect
     from medzsad.run.pipeline import load_detector
+    from medzsad.run.site_calibration import calibrate_site
     from medzsad.scan.discover import discover
     from medzsad.scan.reader import read_scan
     from medzsad.scan.records import Scan
     from medzsad.volume.records import CaseResult, Lesion
 
-__all__ = ["CaseResult", "Lesion", "Method", "Scan", "__version__", "detect", "discover", "load_detector", "read_scan"]
+__all__ = [
+    "CaseResult",
+    "Lesion",
+    "Method",
+    "Scan",
+    "__version__",
+    "calibrate_site",
+    "detect",
+    "discover",
+    "load_detector",
+    "read_scan",
+]
 
 _HOME = {
     "CaseResult": "medzsad.volume.records",
     "Lesion": "medzsad.volume.records",
     "Method": "medzsad.methods.base",
     "Scan": "medzsad.scan.records",
+    "calibrate_site": "medzsad.run.site_calibration",
     "detect": "medzsad.run.detect",
     "discover": "medzsad.scan.discover",
     "load_detector": "medzsad.run.pipeline",

@@ -18,6 +18,9 @@ ResizeRule = Literal["fit", "stretch"]
 ScoreDtype = Literal["float32", "float16-scaled"]
 Precision = Literal["float32", "bfloat16"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+Planes = Literal["acquisition", "all"]
+AirRule = Literal["ignore", "score"]
+Sensitivity = Literal["high", "balanced", "low"]
 
 # Codes of DICOM's Modality (PS3.3 C.7.3.1.1.1) that hold pictures, and PICTURE for 8-bit ones.
 MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "OPT", "OP", "ES", "XC", "SM", "PICTURE")
@@ -32,6 +35,7 @@ def _known_modality(value: str) -> str:
 Modality = Annotated[str, AfterValidator(_known_modality)]
 PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
+SigmaMm = Annotated[float, Field(ge=0.0, le=100.0)]
 Options = TypeVar("Options", bound=BaseModel)
 
 # Wrong values are quoted in messages; a YAML file of a few lines can hold a value of gigabytes, by its aliases.
@@ -68,6 +72,10 @@ class RunConfig(BaseModel):
         default="acquisition",
         description="Which slices are scored; `acquisition` takes those with the best in-plane resolution.",
     )
+    planes: Planes | None = Field(
+        default=None,
+        description="`all` scores and fuses three planes where voxels are nearly cubic; by default as the weights say.",
+    )
     slice_step: int = Field(
         default=1, ge=1, le=100, description="Score every Nth slice and interpolate the others; 1 scores all slices."
     )
@@ -88,13 +96,29 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="Seed of the prompt samples, which all slices share.")
     threshold: UnitInterval | None = Field(
         default=None,
-        description="Score from which a voxel belongs to a lesion; by default the calibrated one of the weights.",
+        description="Score from which a voxel belongs to a lesion; by default the calibrated one of the weights. If it "
+        "is given, every component that reaches it is a lesion: nothing is decided per lesion.",
     )
-    smooth_mm: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=100.0,
-        description="Standard deviation of a Gaussian over the scores, in millimeters; 0 for none.",
+    sensitivity: Sensitivity | None = Field(
+        default=None,
+        description="How many healthy scans may be called `lesion`: `high` aims at 20 %, `balanced` at 5 %, `low` at "
+        "1 %; by default balanced, where the weights or --calibration decide per lesion. Not with --threshold.",
+    )
+    calibration: PathText | None = Field(
+        default=None,
+        description="File that `medzsad calibrate` made of normal scans of your own; its cut-offs replace those of the "
+        "weights. Not with --threshold.",
+    )
+    smooth_mm: SigmaMm = Field(
+        default=0.0, description="Standard deviation of a Gaussian over the scores, in millimeters; 0 for none."
+    )
+    smooth_axis_mm: SigmaMm | None = Field(
+        default=None,
+        description="Standard deviation of a Gaussian over the scores along the slicing axis alone, in millimeters; by "
+        "default as the weights say.",
+    )
+    air: AirRule | None = Field(
+        default=None, description="Scores in the air around the body become 0, or stay; by default as the weights say."
     )
     min_volume_mm3: float = Field(
         default=0.0,
@@ -162,27 +186,6 @@ class RunConfig(BaseModel):
     )
 
 
-# These choose cases, limits or speed; none of them changes what a case's files hold beyond rounding.
-_NOT_IN_KEY = frozenset(
-    {
-        "series",
-        "all_frames",
-        "allow_labels",
-        "max_voxels",
-        "max_archive_bytes",
-        "device",
-        "batch_size",
-        "threads",
-        "workers",
-    }
-)
-
-
-def result_options(config: RunConfig) -> dict[str, Any]:
-    """The options that change a case's files, as plain JSON values; part of the key under which a case is done."""
-    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY))
-
-
 def make_config(options: Mapping[str, Any], where: str = "options") -> RunConfig:
     """A checked RunConfig from plain values.
 
@@ -192,6 +195,12 @@ def make_config(options: Mapping[str, Any], where: str = "options") -> RunConfig
     config = checked_model(RunConfig, options, where)
     if config.frame is not None and config.all_frames:
         raise ConfigError(f"{where}: 'frame' and 'all_frames' exclude each other; give one of them.")
+    for other in ("sensitivity", "calibration"):
+        if config.threshold is not None and getattr(config, other) is not None:
+            raise ConfigError(
+                f"{where}: 'threshold' and '{other}' exclude each other. A threshold makes every component that "
+                "reaches it a lesion; leave it out to decide per lesion."
+            )
     return config
 
 

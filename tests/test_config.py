@@ -6,8 +6,9 @@ import click
 import pytest
 
 from medzsad import cli
-from medzsad.config import RunConfig, make_config, read_options, result_options, run_yaml
+from medzsad.config import RunConfig, make_config, read_options, run_yaml
 from medzsad.errors import ConfigError
+from medzsad.run.key import result_options
 
 ROOT = Path(__file__).resolve().parents[1]
 

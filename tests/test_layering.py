@@ -22,12 +22,13 @@ LEVELS: list[set[str]] = [
     {"methods"},
     {"weights"},
     {"scoring"},
+    {"context"},
     {"volume"},
     {"drawing", "progress"},
     {"output"},
     {"run"},
     {"datasets"},
-    {"generator"},
+    {"generator", "phantoms"},
     {"training", "evaluation"},
     {"cli"},
     {"__main__", "__init__"},
@@ -72,6 +73,13 @@ def test_nothing_imports_a_method_but_itself(path: Path) -> None:
     for name in METHOD_FOLDERS:
         if own != ("methods", name):
             assert not {m for m in _imported_modules(path) if m.startswith(f"methods.{name}.")}, path.name
+
+
+def test_phantoms_know_of_scans_alone_and_only_calibration_and_choices_know_of_phantoms() -> None:
+    known = {module for path in (PACKAGE / "phantoms").glob("*.py") for module in _imported_modules(path)}
+    assert {module for module in known if _part_of(module) != "phantoms"} == {"scan.records"}
+    users = {_part(path) for path in FILES if any(_part_of(m) == "phantoms" for m in _imported_modules(path))}
+    assert users <= {"phantoms", "training", "evaluation"}
 
 
 def test_the_registry_names_every_method_once() -> None:

@@ -5,7 +5,8 @@ import medzsad
 
 def test_public_names_are_these_and_all_exist() -> None:
     assert medzsad.__all__ == [
-        "CaseResult", "Lesion", "Method", "Scan", "__version__", "detect", "discover", "load_detector", "read_scan",
+        "CaseResult", "Lesion", "Method", "Scan", "__version__", "calibrate_site", "detect", "discover",
+        "load_detector", "read_scan",
     ]  # fmt: skip
     for name in medzsad.__all__:
         assert getattr(medzsad, name) is not None

@@ -51,7 +51,9 @@ def test_every_command_is_one_that_the_program_knows(
         # These need the network, hours, or files that we may not redistribute: only their options are checked.
         done = CliRunner().invoke(main, [*words, "--help"])
     else:
-        places = {"SCANS": str(ROOT / "examples" / "scans"), "OUT": str(tmp_path / "out")}
+        scans = str(ROOT / "examples" / "scans")
+        places = {"SCANS": scans, "NORMAL_SCANS": scans, "OUT": str(tmp_path / "out")}
+        places |= {"site.json": str(tmp_path / "site.json")}
         if words[0] == "report":  # of a run that was before
             assert CliRunner().invoke(main, ["run", places["SCANS"], "-o", places["OUT"], "-q"]).exit_code == 0
         done = CliRunner().invoke(main, [places.get(word, word) for word in words])

@@ -56,7 +56,7 @@ def test_bfloat16_finds_the_lesions_of_brainix_too(detector: Detector) -> None:
     assert fast.score is not None
     assert exact.mask is not None
     assert fast.mask is not None
-    assert 0 < np.abs(exact.score - fast.score).max() < 2e-2
+    assert 0 < np.abs(exact.score - fast.score).max() < 0.1
     assert _dice(exact.mask > 0, fast.mask > 0) > 0.98
     for one, other in ((exact.mask, fast.mask), (fast.mask, exact.mask)):
         numbers, found = ndimage.label(one)

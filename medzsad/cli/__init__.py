@@ -5,6 +5,7 @@ Nothing heavy is imported at the top, so that `medzsad --help` answers at once.
 
 import click
 
+from medzsad.cli.calibrate import calibrate
 from medzsad.cli.environment import info
 from medzsad.cli.evaluate import evaluate
 from medzsad.cli.inspect import inspect
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (run, report, inspect, train, evaluate, info, weights):
+for command in (run, calibrate, report, inspect, train, evaluate, info, weights):
     main.add_command(command)

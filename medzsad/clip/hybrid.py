@@ -1,7 +1,7 @@
 """A small vision tower of convolutions around a transformer, for CLIP models without a large patch grid.
 
-A convolutional stem (SqueezeNet v1.0, arXiv 1602.07360) describes the picture at a quarter, an eighth and a sixteenth
-of its size; a transformer lets all sixteenths see each other; a decoder carries what they say back to the quarters.
+A convolutional stem (`medzsad.clip.stem`) describes the picture at a quarter, an eighth and a sixteenth of its size; a
+transformer lets all sixteenths see each other; a decoder carries what they say back to the quarters.
 Patch tokens are the quarters, so that things of a few pixels keep a place of their own.
 """
 
@@ -11,53 +11,17 @@ from typing import Any
 import torch
 from open_clip.transformer import Transformer
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import interpolate
 
 from medzsad.clip.positions import resize_positions
+from medzsad.clip.stem import WIDTHS, fresh_stem
 
 # Patch tokens can be read after the transformer and after the eighths (both laid out on the quarters), and after the
 # quarters.
 TAPS = 3
 _STRIDE = 16
 _QUARTER = 4
-
-
-class Fire(nn.Module):
-    """SqueezeNet's block: a narrow 1 x 1 convolution, then 1 x 1 and 3 x 3 side by side."""
-
-    def __init__(self, incoming: int, narrow: int, wide: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(incoming, narrow, 1)
-        self.expand1 = nn.Conv2d(narrow, wide, 1)
-        self.expand3 = nn.Conv2d(narrow, wide, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, 2 * wide, h, w) from (b, incoming, h, w)."""
-        x = self.squeeze(x).relu()
-        return torch.cat((self.expand1(x), self.expand3(x)), dim=1).relu()
-
-
-class ConvStem(nn.Module):
-    """SqueezeNet v1.0 without its classifier, padded so that its grids divide the picture evenly."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, 7, stride=2, padding=3)
-        self.fire2, self.fire3, self.fire4 = Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128)
-        self.fire5, self.fire6 = Fire(256, 32, 128), Fire(256, 48, 192)
-        self.fire7, self.fire8 = Fire(384, 48, 192), Fire(384, 64, 256)
-        self.fire9 = Fire(512, 64, 256)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (b, 256, h/4, w/4), (b, 512, h/8, w/8) and (b, 512, h/16, w/16) of images (b, 3, h, w)."""
-        quarters = self.fire4(self.fire3(self.fire2(pool(self.conv1(images).relu()))))
-        eighths = self.fire8(self.fire7(self.fire6(self.fire5(pool(quarters)))))
-        return quarters, eighths, self.fire9(pool(eighths))
-
-
-def pool(x: Tensor) -> Tensor:
-    """SqueezeNet's pooling, padded: (b, c, h/2, w/2) from (b, c, h, w)."""
-    return max_pool2d(x, 3, stride=2, padding=1)
+_GROUPS = 8
 
 
 class ResidualConvolutions(nn.Module):
@@ -95,8 +59,9 @@ class HybridVision(nn.Module):
         self.image_size = (image_size, image_size)
         self.grid_size = (image_size // _QUARTER, image_size // _QUARTER)
         self.output_dim, self.patch_width, self.position_grid = embed_dim, decoder_width, cells
-        self.stem = ConvStem()
-        self.to_tokens = nn.Conv2d(512, width, 1)
+        self.stem = fresh_stem()
+        quarters, eighths, sixteenths = WIDTHS
+        self.to_tokens = _lateral(sixteenths, width)
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(1 + cells**2, width))
         self.ln_pre = nn.LayerNorm(width)
@@ -104,8 +69,8 @@ class HybridVision(nn.Module):
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
         self.from_tokens = nn.Conv2d(width, decoder_width, 1)
-        self.lateral_eighths = nn.Conv2d(512, decoder_width, 1)
-        self.lateral_quarters = nn.Conv2d(256, decoder_width, 1)
+        self.lateral_eighths = _lateral(eighths, decoder_width)
+        self.lateral_quarters = _lateral(quarters, decoder_width)
         self.eighths = nn.Sequential(ResidualConvolutions(decoder_width), ResidualConvolutions(decoder_width))
         self.quarters = ResidualConvolutions(decoder_width)
         self.norms = nn.ModuleList(nn.LayerNorm(decoder_width) for _ in range(TAPS))
@@ -144,6 +109,11 @@ class HybridVision(nn.Module):
         tokens = self.transformer(tokens)
         cls = self.ln_post(tokens[:, 0]) @ self.proj
         return cls, tokens[:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
+
+
+def _lateral(incoming: int, outgoing: int) -> nn.Sequential:
+    # The stem's features differ in strength from channel to channel by a hundred times.
+    return nn.Sequential(nn.GroupNorm(_GROUPS, incoming), nn.Conv2d(incoming, outgoing, 1))
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:

@@ -24,6 +24,19 @@ def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return _lettered(dice, images * inside, masks, x, y), masks * inside
 
 
+def photographed(dice: Dice, images: Tensor) -> Tensor:
+    """Color images (n, 3, h, w) in [0, 1] as a camera hands them on: gamma, contrast, blur, noise, blocks of a JPEG."""
+    count, size = len(images), images.shape[-1]
+    images = images ** dice.logarithmic(count, 1, 1, 1, low=0.7, high=1.4)
+    coarse = interpolate(avg_pool2d(images, 2), size=(size, size), mode="bilinear")
+    images = torch.where(dice.chance(count, 0.5)[:, None] > 0, coarse, images)
+    blocks = interpolate(avg_pool2d(images, 8, ceil_mode=True), scale_factor=8.0)[..., :size, :size]
+    images = lerp(images, blocks, dice.uniform(count, 1, 1, 1, low=0, high=0.25) * dice.chance(count, 0.3)[:, None])
+    noise = dice.logarithmic(count, 1, 1, 1, low=0.002, high=0.03) * dice.normal(*images.shape)
+    gain = dice.uniform(count, 1, 1, 1, low=0.75, high=1.2)
+    return (images * gain + noise).clamp(0, 1)
+
+
 def _blurred(dice: Dice, images: Tensor) -> Tensor:
     # Fixed blurs, one of them per image: coarse originals that were enlarged, down to 64 pixels.
     size, pick = images.shape[-1], dice.uniform(len(images), 1, 1)

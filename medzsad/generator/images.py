@@ -1,8 +1,7 @@
-"""Images like slices of bodies, tissues, layers and objects, without and with lesions and their exact masks.
+"""Generated images, without and with lesions and their exact masks; nothing in them comes from a real image.
 
-Nothing here comes from a real image. A slice is a label map (the argmax of smooth random fields, mostly mirrored
-left-right, so that asymmetry means something) with random brightness per label, inside a body with rims, symmetric
-inner structures, folds and vessels; lesions are put in by `lesions`, the scanner by `acquisition`.
+Half are slices through heads in three dimensions (`heads`), others are pictures like those of ultrasound, tomography,
+endoscopy and other cameras (`sonography`, `photographs`), and a quarter means no organ in particular (`sketches`).
 """
 
 from dataclasses import dataclass
@@ -10,16 +9,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medzsad.generator.acquisition import acquire
-from medzsad.generator.bodies import FAMILIES as FAMILIES
-from medzsad.generator.bodies import Frame, body_frame, is_family
+from medzsad.generator.acquisition import acquire, photographed
+from medzsad.generator.bodies import FAMILIES as SKETCHES
 from medzsad.generator.color import colored
-from medzsad.generator.fields import Dice, lerp, sample_at, smooth_noise
-from medzsad.generator.lesions import add_lesions
-from medzsad.generator.structures import inner_structures
+from medzsad.generator.fields import Dice
+from medzsad.generator.heads import draw_heads
+from medzsad.generator.lesions import KINDS
+from medzsad.generator.photographs import draw_endoscopy, draw_fundus, draw_skin
+from medzsad.generator.sketches import draw_sketches
+from medzsad.generator.sonography import draw_tomogram, draw_ultrasound
 
-_FAMILY_WEIGHTS = (0.42, 0.24, 0.10, 0.10, 0.14)
-_LABELS = 5
+# Drawing function and kind of the lesions of each organ that is drawn as cameras and probes show it.
+_ORGANS = {
+    "ultrasound": (draw_ultrasound, "dark"),
+    "tomogram": (draw_tomogram, "dark"),
+    "endoscopy": (draw_endoscopy, "displaced"),
+    "skin": (draw_skin, "diffuse"),
+    "fundus": (draw_fundus, "bright"),
+}
+FAMILIES = (*SKETCHES, "scan", *_ORGANS)
+_SCAN = FAMILIES.index("scan")
+_FAMILY_WEIGHTS = (0.05, 0.08, 0.03, 0.02, 0.05, 0.52, 0.07, 0.05, 0.07, 0.03, 0.03)
+# Enough different heads for a threshold or a test; trainings ask for more.
+_ANATOMIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,91 +54,54 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(count: int, size: int, source: torch.Generator, lesion_share: float = 0.68) -> Generated:
+def generate(
+    count: int, size: int, source: torch.Generator, lesion_share: float = 0.68, anatomies: int = _ANATOMIES
+) -> Generated:
     """`count` images of `size` pixels; a share of them has lesions.
 
     Equal sources give equal images on the same machine.
+
+    Args:
+        count: How many.
+        size: Side in pixels.
+        source: Where all randomness comes from.
+        lesion_share: Wanted share of images with lesions; invisible ones are taken back.
+        anatomies: Number of different heads that slices are taken from.
     """
     dice = Dice(source)
-    family = dice.choice(count, _FAMILY_WEIGHTS)
-    frame = body_frame(dice, count, size, family)
-    tissue = _tissue(dice, frame, family)
-    tissue = inner_structures(dice, frame, family, tissue)
-    image, inside = _rims_and_background(dice, frame, family, tissue)
-    lesions = add_lesions(dice, image, inside, frame.x, frame.y, lesion_share)
-    slices, masks = acquire(dice, lesions.images, lesions.masks)
+    families = dice.choice(count, _FAMILY_WEIGHTS).sort().values
+    images, masks = torch.zeros(count, 3, size, size), torch.zeros(count, size, size)
+    kinds = torch.full((count,), -1)
+    for at, drawn in _drawn(dice, families, size, lesion_share, anatomies):
+        images[at], masks[at], kinds[at] = drawn
     # Padding may have cut a lesion away: then the image is healthy.
     labels = (masks.sum(dim=(1, 2)) >= 4).long()
-    kinds = torch.where(labels == 1, lesions.kinds, torch.full_like(lesions.kinds, -1))
+    kinds = torch.where(labels == 1, kinds, torch.full_like(kinds, -1))
+    order = torch.randperm(count, generator=source)
     masks = masks * labels[:, None, None]
-    return Generated(colored(dice, slices, masks), masks, labels, family, kinds)
+    return Generated(images[order], masks[order], labels[order], families[order], kinds[order])
 
 
-def _tissue(dice: Dice, frame: Frame, family: Tensor) -> Tensor:
-    count, size = frame.x.shape[0], frame.x.shape[-1]
-    zoom = dice.logarithmic(count, 1, 1, low=0.3, high=1.2)
-    fields = sample_at(smooth_noise(dice, count, _LABELS, 6, 32), frame.mirrored * zoom, frame.v * zoom)
-    sharpness = dice.logarithmic(count, 1, 1, 1, low=4, high=50)
-    shares = torch.softmax(fields * sharpness + 2 * dice.normal(count, _LABELS, 1, 1), dim=1)
-    contrast = dice.logarithmic(count, 1, low=0.01, high=0.3)
-    means = dice.uniform(count, 1, low=0.25, high=0.7) + contrast * dice.normal(count, _LABELS)
-    tissue = torch.einsum("nkhw,nk->nhw", shares, means)
-    layered = _layers(dice, frame)
-    tissue = lerp(tissue, layered, is_family(family, "layers"))
-    strength = lerp(
-        torch.full((count, 1), 0.02), torch.full((count, 1), 0.08), is_family(family, "surface", "object")[..., 0]
-    )
-    amplitude = strength * dice.logarithmic(count, _LABELS, low=0.15, high=2.5)
-    fine, middle = (
-        smooth_noise(dice, count, 1, size // 3, size)[:, 0],
-        smooth_noise(dice, count, 1, size // 9, size)[:, 0],
-    )
-    grain = lerp(fine, middle, dice.uniform(count, 1, 1))
-    tissue = tissue + grain * torch.einsum("nkhw,nk->nhw", shares, amplitude)
-    return tissue + _stripes(dice, frame) * is_family(family, "surface", "object") * dice.chance(count, 0.5)
-
-
-def _layers(dice: Dice, frame: Frame) -> Tensor:
-    count, size = frame.x.shape[0], frame.x.shape[-1]
-    nodes = 32
-    steps = dice.normal(count, nodes)
-    keep = (dice.uniform(count, nodes) < 0.5).float()
-    for node in range(1, nodes):  # runs of equal brightness are layers of unequal thickness
-        steps[:, node] = torch.where(keep[:, node] > 0, steps[:, node - 1], steps[:, node])
-    values = (0.35 + 0.22 * steps).clamp(0, 1)
-    bend = dice.uniform(count, 1, 1, low=0.0, high=0.25) * smooth_noise(dice, count, 1, 3, size)[:, 0]
-    depth = (frame.v + bend[:, size // 2, None, :]) * dice.uniform(count, 1, 1, low=0.6, high=1.6)
-    table = values[:, None, :, None].expand(-1, 1, nodes, 2)
-    return sample_at(table, torch.zeros_like(depth), depth)[:, 0]
-
-
-def _stripes(dice: Dice, frame: Frame) -> Tensor:
-    count, size = frame.x.shape[0], frame.x.shape[-1]
-    angle = dice.uniform(count, 1, 1, low=0, high=3.15)
-    waves = dice.logarithmic(count, 1, 1, low=6, high=60)
-    phase = waves * (frame.x * torch.cos(angle) + frame.y * torch.sin(angle))
-    bent = dice.logarithmic(count, 1, 1, low=0.1, high=2.0) * smooth_noise(dice, count, 1, 5, size)[:, 0]
-    return dice.uniform(count, 1, 1, low=0.02, high=0.15) * torch.sin(phase + bent)
-
-
-def _rims_and_background(dice: Dice, frame: Frame, family: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
-    """The body with up to three rims on its background, and where lesions may lie (0..1)."""
-    count, size = frame.x.shape[0], frame.x.shape[-1]
-    rimmed = torch.maximum(
-        is_family(family, "head") * dice.chance(count, 0.92), is_family(family, "body") * dice.chance(count, 0.6)
-    )
-    uneven = 0.015 * smooth_noise(dice, count, 1, 8, size)[:, 0]
-    edges = dice.uniform(count, 4, low=0.01, high=0.07).cumsum(dim=1).flip(1)
-    radius, image = frame.radius + uneven, tissue
-    sharp = dice.logarithmic(count, 1, 1, low=40, high=200)
-    for layer in range(3):
-        inner, outer = (1 - edges[:, layer])[:, None, None], (1 - edges[:, layer + 1])[:, None, None]
-        band = torch.sigmoid((radius - inner) * sharp) * torch.sigmoid((outer - radius) * sharp)
-        dark_first = dice.sign(count, 0.35 + 0.2 * layer) * dice.uniform(count, 1, 1, low=0.15, high=0.6)
-        image = lerp(image, 0.45 + dark_first, band * rimmed * dice.chance(count, 0.7))
-    outside = torch.sigmoid((frame.radius - 1) * dice.logarithmic(count, 1, 1, low=40, high=150))
-    dark = torch.maximum(dice.chance(count, 0.85), is_family(family, "head"))
-    ground = lerp(dice.uniform(count, 1, 1, low=0, high=1), dice.uniform(count, 1, 1, low=0, high=0.06), dark)
-    image = lerp(image.clamp(-0.1, 1.3), ground, outside)
-    limit = lerp(torch.full((count, 1, 1), 0.98), (1 - edges[:, :1])[..., None], rimmed)
-    return image, torch.sigmoid((limit - frame.radius) * 50)
+def _drawn(
+    dice: Dice, families: Tensor, size: int, lesion_share: float, anatomies: int
+) -> list[tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
+    """Places in the batch, and images (n, 3, h, w), masks (n, h, w) and kinds (n,) for them."""
+    parts: list[tuple[Tensor, tuple[Tensor, Tensor, Tensor]]] = []
+    at = (families < len(SKETCHES)).nonzero()[:, 0]
+    if len(at):
+        made = draw_sketches(dice, families[at], size, lesion_share)
+        gray, masks = acquire(dice, made.images, made.masks)
+        parts.append((at, (colored(dice, gray, masks), masks, made.kinds)))
+    at = (families == _SCAN).nonzero()[:, 0]
+    if len(at):
+        heads = draw_heads(dice, len(at), size, lesion_share, anatomies)
+        gray, masks = acquire(dice, heads.images, heads.masks)
+        parts.append((at, (gray[:, None].expand(-1, 3, -1, -1), masks, heads.kinds)))
+    for number, (draw, kind) in enumerate(_ORGANS.values(), start=_SCAN + 1):
+        at = (families == number).nonzero()[:, 0]
+        if len(at):
+            images, masks, present = draw(dice, len(at), size, lesion_share)
+            kinds = torch.where(present, KINDS.index(kind), -1)
+            images = images if images.ndim == 4 else images[:, None].expand(-1, 3, -1, -1)
+            parts.append((at, (photographed(dice, images), masks, kinds)))
+    return parts

@@ -15,6 +15,7 @@ from medzsad.output.facts import CaseFacts
 from medzsad.output.paths import CasePaths, case_paths, partial_paths, replace_directory
 from medzsad.output.schema import (
     CaseRecord,
+    DecisionRecord,
     InputRecord,
     LesionRecord,
     ModelReference,
@@ -78,6 +79,9 @@ def case_record(result: CaseResult, facts: CaseFacts, files: dict[str, str] | No
         window=result.window,
         threshold=result.threshold if has_scan else None,
         threshold_provenance=result.threshold_provenance if has_scan else "",
+        decision=None
+        if result.decision is None
+        else DecisionRecord.model_validate(result.decision, from_attributes=True),
         max_score=None if result.score is None else float(result.score.max()),
         model=ModelReference(name=facts.model.name, sha256=facts.model.sha256),
         seed=facts.config.seed,

@@ -13,10 +13,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from medzsad.config import Sensitivity
 from medzsad.errors import OutputError
 from medzsad.files import write_text_atomic
 from medzsad.output.paths import case_paths
 from medzsad.output.schema import CaseRecord, IncompleteCase, LesionRecord, RunManifest, RunReport, json_text
+from medzsad.volume.cutoffs import one_in
 from medzsad.volume.records import Outcome
 from medzsad.volume.threshold import GIVEN_BY_USER
 
@@ -25,7 +27,7 @@ MOST_PICTURE_BYTES = 150_000
 
 CASE_COLUMNS = (
     "case", "outcome", "code", "message", "warnings", "input", "description", "modality", "plane", "model",
-    "threshold", "case_max_score", "lesions",
+    "threshold", "case_max_score", "lesions", "sensitivity", "weaker_candidates",
 )  # fmt: skip
 LESION_COLUMNS = (
     "lesion", "volume_mm3", "voxel_count", "max_score", "mean_score", "mean_spread",
@@ -33,6 +35,7 @@ LESION_COLUMNS = (
     "centroid_ras_x_mm", "centroid_ras_y_mm", "centroid_ras_z_mm",
     "i_first", "i_last", "j_first", "j_last", "k_first", "k_last",
     "slice_axis", "slice_first", "slice_last", "instance_first", "instance_last", "sop_instance_uids",
+    "probability", "healthy_share",
 )  # fmt: skip
 
 
@@ -75,6 +78,7 @@ def csv_text(cases: Sequence[CaseRecord]) -> str:
             case.name, str(case.outcome), case.code or "", case.message, " ".join(case.warnings), case.input.label,
             case.input.description, case.input.modality, case.input.plane or "", case.model.name,
             _cell(case.threshold), _cell(case.max_score), len(case.lesions),
+            *((case.decision.sensitivity, case.decision.dropped) if case.decision else ("", "")),
         )  # fmt: skip
         rows = [_lesion_cells(lesion) for lesion in case.lesions] or [("",) * len(LESION_COLUMNS)]
         for row in rows:
@@ -96,6 +100,8 @@ def html_text(out_dir: Path, report: RunReport) -> str:
         manifest=report.manifest,
         model=report.manifest.model,
         threshold=threshold_text(report.manifest),
+        decision=decision_text(report.manifest),
+        one_in=one_in,
         cases=list(zip(report.cases, pictures, strict=True)),
         address=lambda *parts: quote("/".join(parts)),
     )
@@ -107,10 +113,40 @@ def threshold_text(manifest: RunManifest) -> str:
     if given is not None:
         stored = "the weights hold none" if model.threshold is None else f"the weights hold {model.threshold:.4g}"
         return f"{given:.4g}, {GIVEN_BY_USER} ({stored})"
+    if manifest.calibration is not None and manifest.calibration.unit == "score":
+        return f"{manifest.calibration.levels[_level(manifest)] or 0.0:.4g}, from normal scans of the site's own"
+    if model.decision is not None:
+        parts = {"volumes": model.decision.volumes, "pictures": model.decision.pictures}
+        texts = [f"{part.voxel_threshold:.4g} for {kind}" for kind, part in parts.items() if part is not None]
+        return f"{', '.join(texts)}, with the decision of the weights"
     if model.threshold is None:
         return "the weights hold none"
     chosen_by = f" ({model.threshold_provenance})" if model.threshold_provenance else ""
     return f"{model.threshold:.4g}, stored with the weights{chosen_by}"
+
+
+def decision_text(manifest: RunManifest) -> str:
+    """How candidates became lesions in the run; "" where every component of the mask is one."""
+    site, decisions = manifest.calibration, manifest.model.decision
+    if manifest.config.get("threshold") is not None or (site is None and decisions is None):
+        return ""
+    level = _level(manifest)
+    if site is not None:
+        scans = "1 normal scan" if site.count == 1 else f"{site.count} normal scans"
+        return f"sensitivity {level}, cut-off of {scans} of the site's own (sha256 {site.scans_sha256[:12]})"
+    assert decisions is not None
+    parts = {"volumes": decisions.volumes, "pictures": decisions.pictures}
+    shares = [
+        f"{part.levels[level].share:.1%} of {part.healthy_scans} healthy {kind} were called lesion in calibration"
+        for kind, part in parts.items()
+        if part is not None
+    ]
+    return f"sensitivity {level}: {', '.join(shares)}"
+
+
+def _level(manifest: RunManifest) -> Sensitivity:
+    level: Sensitivity = manifest.config.get("sensitivity") or "balanced"
+    return level
 
 
 def page(template: str, **values: Any) -> str:
@@ -155,6 +191,8 @@ def _lesion_cells(lesion: LesionRecord) -> tuple[Any, ...]:
         _cell(lesion.instance_first),
         _cell(lesion.instance_last),
         " ".join(lesion.sop_instance_uids),
+        _cell(lesion.probability),
+        _cell(lesion.healthy_share),
     )
 
 

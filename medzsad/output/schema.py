@@ -12,12 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from medzsad.config import Sensitivity
 from medzsad.drawing.panels import Plane
 from medzsad.scan.records import SourceKind
 from medzsad.volume.records import Outcome
 from medzsad.weights.card import ModelCard
 
-SCHEMA_VERSION: Literal["2.0"] = "2.0"
+SCHEMA_VERSION: Literal["2.1"] = "2.1"
+# Records of 2.0 are read as well; they lack what 2.1 added.
+ReadVersion = Literal["2.0", "2.1"]
 NOTICE = "Research use, not a medical device."
 
 
@@ -58,6 +61,26 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class CalibrationRecord(_Record):
+    """The calibration on normal scans of a site's own that a run used; see `medzsad.run.site_file`.
+
+    Attributes:
+        sha256: Of its content.
+        unit: What the cut-offs are compared with: the evidence of a candidate, or the score of a voxel.
+        count: Number of scans.
+        scans_sha256: Over the sorted digests of their content.
+        levels: Cut-off of each level; null where every candidate is a lesion.
+        warning: Why few scans say little, or "".
+    """
+
+    sha256: Sha256
+    unit: Literal["evidence", "score"]
+    count: int
+    scans_sha256: Sha256
+    levels: dict[Sensitivity, Precise | None]
+    warning: str = ""
+
+
 class RunManifest(_Record):
     """What a run was made with: program, model, device, libraries, and the resolved configuration.
 
@@ -69,6 +92,7 @@ class RunManifest(_Record):
         threads: Processor threads of the model in each process; another number changes scores by rounding.
         config: The resolved options.
         versions: Of Python and of the packages that results depend on.
+        calibration: That of a site's own normal scans; null where none was used.
     """
 
     medzsad_version: str
@@ -78,6 +102,7 @@ class RunManifest(_Record):
     threads: int | None = None
     config: PlainDict = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    calibration: CalibrationRecord | None = None
 
 
 class ModelReference(_Record):
@@ -123,7 +148,7 @@ class LesionRecord(_Record):
     """One connected component of the mask; see `medzsad.volume.records.Lesion` for units and frames.
 
     What is measured in millimeters is null for a scan without a physical space. SOPInstanceUIDs are given with
-    --with-uids only.
+    --with-uids only. `probability` and `healthy_share` are null where nothing was decided per lesion.
     """
 
     index: int
@@ -142,6 +167,20 @@ class LesionRecord(_Record):
     instance_first: int | None = None
     instance_last: int | None = None
     sop_instance_uids: tuple[str, ...] = ()
+    probability: Score | None = None
+    healthy_share: Score | None = None
+
+
+class DecisionRecord(_Record):
+    """How the candidates of a case became lesions; see `medzsad.volume.records.DecisionTaken`."""
+
+    sensitivity: Sensitivity
+    source: Literal["weights", "site"]
+    unit: Literal["evidence", "score"]
+    cutoff: Precise | None
+    healthy_scans: int
+    share: Score
+    dropped: int
 
 
 class SliceRecord(_Record):
@@ -168,6 +207,7 @@ class CaseSummary(_Record):
         window: Which values became black and white.
         threshold: Score from which a voxel belongs to the mask.
         threshold_provenance: Who chose the threshold.
+        decision: How candidates became lesions; null where every component of the mask is one.
         max_score: The highest score of all voxels.
         model: The model.
         seed: Of the prompt samples.
@@ -177,7 +217,7 @@ class CaseSummary(_Record):
         files: Files of the case with their sha256.
     """
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    schema_version: ReadVersion = SCHEMA_VERSION
     medzsad_version: str
     name: str
     key: str
@@ -188,6 +228,7 @@ class CaseSummary(_Record):
     window: PlainDict = Field(default_factory=dict)
     threshold: Precise | None = None
     threshold_provenance: str = ""
+    decision: DecisionRecord | None = None
     max_score: Score | None = None
     model: ModelReference
     seed: int
@@ -217,7 +258,7 @@ class IncompleteCase(_Record):
 class RunReport(_Record):
     """report.json: the run, how many cases ended in which outcome, and all cases in the folder, by name."""
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.1"] = SCHEMA_VERSION
     notice: str = NOTICE
     manifest: RunManifest
     counts: dict[Outcome, int]

@@ -15,9 +15,10 @@ from medzsad.methods.detector import Detector
 from medzsad.output.case import case_record, read_case, write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.lock import CaseLocks
-from medzsad.output.schema import CaseRecord, RunManifest
+from medzsad.output.schema import CalibrationRecord, CaseRecord, RunManifest
 from medzsad.run.key import content_digest, key_of
 from medzsad.run.pipeline import detect_scan
+from medzsad.run.site_file import read_site
 from medzsad.scan.limits import read_limits
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, Scan
@@ -202,6 +203,19 @@ def run_manifest(detector: Detector, config: RunConfig) -> RunManifest:
         threads=torch.get_num_threads(),
         config=config.model_dump(mode="json"),
         versions=package_versions(),
+        calibration=None if config.calibration is None else _calibration(Path(config.calibration)),
+    )
+
+
+def _calibration(path: Path) -> CalibrationRecord:
+    site = read_site(path)
+    return CalibrationRecord(
+        sha256=site.digest,
+        unit=site.unit,
+        count=site.count,
+        scans_sha256=site.scans_sha256,
+        levels={level: found.cutoff for level, found in site.levels.items()},
+        warning=site.warning,
     )
 
 

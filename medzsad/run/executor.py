@@ -15,6 +15,7 @@ from medzsad.progress import Observer
 from medzsad.run import pipeline
 from medzsad.run.case import CaseRunner, Ended, run_manifest
 from medzsad.run.pipeline import settled
+from medzsad.run.rule import checked_site
 from medzsad.scan.records import Candidate
 from medzsad.scan.sources import LOCAL_FILES, ScanSource
 
@@ -58,11 +59,14 @@ class CaseWork:
 
         Raises:
             WeightsError: The weights are missing or damaged.
-            ConfigError: The device is unknown, or the weights have no embedding of the class name.
+            ConfigError: The device is unknown, the weights have no embedding of the class name, or the level of
+                sensitivity or the calibration does not fit them.
         """
         if not self._opened:
             detector = self.load(self.config)
-            detector.word(self.config.class_name)  # a wrong word is the same for every case
+            # A wrong word, level or calibration is the same for every case.
+            detector.word(self.config.class_name)
+            checked_site(detector, self.config)
             config = settled(self.config, detector)
             locks = CaseLocks(self.out)
             runner = CaseRunner(self.out, config, self.overwrite, detector, locks, self.source, self.into)

@@ -6,13 +6,60 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medzsad.config import RunConfig, result_options
+from medzsad.config import RunConfig
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.files import file_sha256
 from medzsad.methods.detector import Detector
+from medzsad.run.site_file import read_site
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
 from medzsad.version import __version__
+
+# These choose cases, limits or speed, or are told by their content; none of them changes what a case's files hold
+# beyond rounding.
+_NOT_IN_KEY = frozenset(
+    {
+        "series",
+        "all_frames",
+        "allow_labels",
+        "max_voxels",
+        "max_archive_bytes",
+        "calibration",  # its content is part of the key, wherever the file lies
+        "device",
+        "batch_size",
+        "threads",
+        "workers",
+    }
+)
+
+
+# These choose which files are read, or say what is made of the scores, and change no score.
+_NOT_OF_SCORES = frozenset(
+    {
+        "weights",
+        "clip_weights",
+        "threshold",
+        "sensitivity",
+        "frame",
+        "allow_irregular",
+        "min_slices",
+        "score_dtype",
+        "with_uids",
+    }
+)
+
+
+def score_options(config: RunConfig) -> dict[str, Any]:
+    """The options that change which candidates a scan has and how strong they are, as plain JSON values.
+
+    The weights are told by their digests, not by their names.
+    """
+    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY | _NOT_OF_SCORES))
+
+
+def result_options(config: RunConfig) -> dict[str, Any]:
+    """The options that change a case's files, as plain JSON values; part of the key under which a case is done."""
+    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY))
 
 
 def content_digest(candidate: Candidate) -> str:
@@ -21,7 +68,7 @@ def content_digest(candidate: Candidate) -> str:
     Raises:
         RefusedError: FILE_UNREADABLE, if a file can no longer be read.
     """
-    return _json_digest(sorted(_digest(path) for path in candidate.files))
+    return json_digest(sorted(_digest(path) for path in candidate.files))
 
 
 def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], weights: Mapping[str, str]) -> str:
@@ -42,16 +89,23 @@ def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], wei
         "options": dict(options),
         "weights": dict(weights),
     }
-    return _json_digest(description)
+    return json_digest(description)
 
 
 def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Detector) -> str:
-    """The key of a case under a checked configuration and a detector; see `case_key`."""
-    card = detector.card
-    return case_key(candidate, content, result_options(config), {"prompts": card.sha256, "clip": card.clip_sha256})
+    """The key of a case under a checked configuration and a detector; see `case_key`.
+
+    Raises:
+        ConfigError: The calibration of the configuration cannot be read.
+    """
+    digests = {"prompts": detector.card.sha256, "clip": detector.card.clip_sha256}
+    if config.calibration is not None:
+        digests["calibration"] = read_site(Path(config.calibration)).digest
+    return case_key(candidate, content, result_options(config), digests)
 
 
-def _json_digest(value: object) -> str:
+def json_digest(value: object) -> str:
+    """The sha256 (hex) of a value as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,20 +4,19 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from medzsad.config import RunConfig
+from medzsad.config import Axis, RunConfig
+from medzsad.context.score import ContextScore, ScoredPlane, score_in_context
+from medzsad.context.settings import context_of, with_context
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.run.rule import lesions_by_rule, rule_for
 from medzsad.scan.records import Scan
 from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
-from medzsad.scoring.engine import ScoreVolume, score_stack, smooth
+from medzsad.scoring.engine import ScoreVolume, score_stack
 from medzsad.slices.stack import MIN_TISSUE_FRACTION, SliceStack, stack_slices
 from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
-from medzsad.volume.lesions import find_lesions
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
-from medzsad.volume.threshold import apply_threshold, resolve_threshold
 from medzsad.weights.load import load_detector as _load_detector
 
 _log = logging.getLogger(__name__)
@@ -52,47 +51,50 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         scan = replace(scan, modality=config.modality, notes=(*scan.notes, note))
     # First, so that a run with no usable threshold or word ends before any time is spent.
     detector.word(config.class_name)
-    threshold, provenance = resolve_threshold(
-        config.threshold, detector.card.threshold, detector.card.threshold_provenance
-    )
+    rule = rule_for(scan, detector, config)
     stack = _stack(scan, detector, config)
     if not stack.tissue.any():
         raise RefusedError(ReasonCode.NOTHING_SCORED, _nothing_scored(scan, stack))
     scores = _scores(stack, detector, config)
-    score = stack.restore(smooth(stack, scores.score, config.smooth_mm))
-    np.clip(score, 0.0, 1.0, out=score)
-    candidate = apply_threshold(score, threshold)
-    # Only lesions are told their spread; without any, a volume less is held.
-    spread = stack.restore(scores.spread) if scores.spread is not None and candidate.any() else None
-    mask, lesions = find_lesions(
-        candidate,
+    slices = _slice_scores(stack, scores)
+    in_context = _in_context(scan, stack, scores, detector, config)
+    score = in_context.score
+    made = lesions_by_rule(
+        rule,
         score,
-        spread,
+        # Only lesions are told their spread; without any, a volume less is held.
+        lambda: None if scores.spread is None else stack.restore(scores.spread),
         scan,
+        stack.window,
         slice_axis=stack.plan.axis,
         min_volume_mm3=config.min_volume_mm3,
     )
     return CaseResult(
         name=scan.name,
-        outcome=Outcome.LESION if lesions else Outcome.NO_LESION,
+        outcome=Outcome.LESION if made.lesions else Outcome.NO_LESION,
         scan=scan,
         score=score,
-        mask=mask,
-        spread=spread,
-        lesions=lesions,
-        slices=_slice_scores(stack, scores),
+        mask=made.mask,
+        spread=made.spread,
+        lesions=made.lesions,
+        slices=slices,
         slice_axis=stack.plan.axis,
-        threshold=threshold,
-        threshold_provenance=provenance,
+        threshold=rule.threshold,
+        threshold_provenance=rule.provenance,
+        decision=made.taken,
         window=stack.window.record(),
-        notes=scan.notes + _notes(stack, scores),
-        warnings=_warnings(scan, stack, config),
+        notes=scan.notes + _notes(stack, scores) + in_context.notes + made.notes,
+        warnings=_warnings(scan, stack, config) + rule.warnings,
     )
 
 
 def settled(config: RunConfig, detector: Detector) -> RunConfig:
-    """The configuration with `auto` replaced by the arithmetic that it comes to, which decides the last digits."""
-    return config.model_copy(update={"precision": resolve_precision(config.precision, detector.device)})
+    """The configuration with nothing left to the device or the weights that changes a result.
+
+    That is the arithmetic, which decides the last digits, and the context of the weights.
+    """
+    precision = resolve_precision(config.precision, detector.device)
+    return with_context(config, detector.card).model_copy(update={"precision": precision})
 
 
 def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
@@ -117,6 +119,18 @@ def _scores(stack: SliceStack, detector: Detector, config: RunConfig) -> ScoreVo
         batch_size=config.batch_size or batch_that_fits(detector.spec.image_size, device),
         step=config.slice_step,
     )
+
+
+def _in_context(
+    scan: Scan, stack: SliceStack, scores: ScoreVolume, detector: Detector, config: RunConfig
+) -> ContextScore:
+    def score_plane(plane: Axis) -> ScoredPlane:
+        along = config.model_copy(update={"axis": plane})
+        other = _stack(scan, detector, along)
+        return other, _scores(other, detector, along).score
+
+    context = context_of(config, detector.card)
+    return score_in_context(scan, (stack, scores.score), context, score_plane, config.smooth_mm)
 
 
 def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, ...]:

@@ -57,6 +57,11 @@ class SliceStack:
         rows, columns = self.plan.pixel_mm
         return (self.plan.slice_mm, height * rows / inner[0], width * columns / inner[1])
 
+    @property
+    def has_physical_space(self) -> bool:
+        """Whether the distance between slices was measured; see `Scan.has_physical_space`."""
+        return self._scan.has_physical_space
+
     def gray(self, position: int) -> Tensor:
         """Slice `position` of the stack as (size, size) or (3, size, size) in [0, 1], before CLIP's normalization."""
         planes = self._squares(np.array([position]))[0]

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medzsad.config import Sensitivity
 from medzsad.errors import ReasonCode
 from medzsad.scan.records import Scan
 
@@ -41,6 +42,10 @@ class Lesion:
         instance_first: Smallest DICOM InstanceNumber of the acquired slices that it touches; None if not DICOM.
         instance_last: Largest one.
         sop_instance_uids: SOPInstanceUIDs of these slices; () if not DICOM.
+        probability: That a candidate of this evidence is a lesion, on the scans that calibrated the decision; None
+            where nothing was decided per lesion.
+        healthy_share: Share of the healthy scans of the calibration with a candidate at least as strong; 0 where none
+            of them has one, None without a calibration.
     """
 
     index: int
@@ -59,6 +64,31 @@ class Lesion:
     instance_first: int | None = None
     instance_last: int | None = None
     sop_instance_uids: tuple[str, ...] = ()
+    probability: float | None = None
+    healthy_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """How the candidates of a case became lesions.
+
+    Attributes:
+        sensitivity: The level.
+        source: Whose cut-off it is: that of the weights, or that of a site's own calibration.
+        unit: What the cut-off is compared with: the evidence of a candidate, or the score of a voxel.
+        cutoff: From which a candidate is a lesion; None where every one is.
+        healthy_scans: Number of healthy scans that chose the cut-off.
+        share: Share of them that are called `lesion` so.
+        dropped: Number of candidates of this case that are weaker.
+    """
+
+    sensitivity: Sensitivity
+    source: Literal["weights", "site"]
+    unit: Literal["evidence", "score"]
+    cutoff: float | None
+    healthy_scans: int
+    share: float
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +119,7 @@ class CaseResult:
         slice_axis: Array axis (0, 1, 2) of the slicing.
         threshold: Score at and above which a voxel belongs to the mask.
         threshold_provenance: Which data and which criterion chose the threshold.
+        decision: How candidates became lesions; None where every component of the mask is one.
         window: What was applied: {"name", "low", "high", "source"}.
         notes: Remarks for the report: what was done to read or score it.
         warnings: What may make the scores meaningless, and what to do about it.
@@ -108,6 +139,7 @@ class CaseResult:
     slice_axis: int = 2
     threshold: float = 0.5
     threshold_provenance: str = ""
+    decision: DecisionTaken | None = None
     window: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -2,16 +2,142 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 
 from medzsad.clip.spec import TowerSpec
+from medzsad.config import AirRule, Planes, Sensitivity, SigmaMm
 from medzsad.errors import ConfigError, WeightsError
 
 FORMAT_VERSION = 2
 HEADER_KEY = "medzsad"
+
+
+class ContextCard(BaseModel):
+    """What surrounds a slice, as far as it takes part in the scores; the defaults are single slices as they are.
+
+    Attributes:
+        planes: Whether the other two planes are scored as well, where voxels allow.
+        smooth_axis_mm: Standard deviation of the Gaussian along the slicing axis, in millimeters; 0 for none.
+        air: Whether scores in the air around the body are set to 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    planes: Planes = "acquisition"
+    smooth_axis_mm: SigmaMm = 0.0
+    air: AirRule = "score"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DecisionLevel(_Part):
+    """One level of sensitivity.
+
+    Attributes:
+        evidence: A candidate with at least this evidence is a lesion; None where every candidate is one.
+        share: Share of the healthy scans of the calibration that are called `lesion` so.
+    """
+
+    evidence: float | None
+    share: float = Field(ge=0.0, le=1.0)
+
+
+class OperatingPoint(_Part):
+    """What one cut-off does to the scans of the calibration.
+
+    Attributes:
+        evidence: The cut-off.
+        level: The level whose cut-off it is; None for points between.
+        false_lesions_per_scan: Mean number of lesions marked in a healthy scan.
+        found_by_size: Lesions found per bin of `OperatingCurve.size_from`.
+        found_by_contrast: The same per bin of `OperatingCurve.contrast_from`.
+    """
+
+    evidence: float
+    level: Sensitivity | None = None
+    false_lesions_per_scan: float = Field(ge=0.0)
+    found_by_size: tuple[int, ...]
+    found_by_contrast: tuple[int, ...]
+
+
+class OperatingCurve(_Part):
+    """How many lesions are found, against how many are marked in healthy scans.
+
+    Attributes:
+        size_unit: "mm3", or "share" (of all pixels) for pictures.
+        size_from: Where each bin of size begins; the last has no end.
+        contrast_from: The same for contrast, in robust standard deviations of the foreground.
+        lesions_by_size: Lesions per bin, found or not.
+        lesions_by_contrast: The same.
+        points: By rising cut-off.
+    """
+
+    size_unit: Literal["mm3", "share"]
+    size_from: tuple[float, ...]
+    contrast_from: tuple[float, ...]
+    lesions_by_size: tuple[int, ...]
+    lesions_by_contrast: tuple[int, ...]
+    points: tuple[OperatingPoint, ...]
+
+
+class DecisionCard(_Part):
+    """How candidates become lesions, fitted on scans with known lesions and healthy ones; see medzsad.volume.decision.
+
+    Attributes:
+        features: Names, from `medzsad.volume.candidates.FEATURES`.
+        mean: Of each feature among the candidates of the fit.
+        scale: Their standard deviations.
+        coefficients: Of the standardized features.
+        intercept: Added to their weighted sum, which gives the evidence.
+        voxel_threshold: Score from which a voxel belongs to a candidate.
+        levels: Cut-off of each level.
+        false_per_volume: (evidence, share of the healthy scans with a candidate of at least this evidence), by rising
+            evidence; empty where no healthy scan has a candidate.
+        probability: Slope and intercept of the logistic curve from evidence to the probability that a candidate of the
+            calibration scans is a lesion.
+        operating: Measured on the calibration scans.
+        healthy_scans: Healthy scans of the calibration.
+        lesion_scans: Its scans with lesions.
+        provenance: A sentence on data and criteria.
+    """
+
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    voxel_threshold: float = Field(ge=0.0, le=1.0)
+    levels: dict[Sensitivity, DecisionLevel]
+    false_per_volume: tuple[tuple[float, float], ...]
+    probability: tuple[float, float]
+    operating: OperatingCurve
+    healthy_scans: int = Field(ge=1)
+    lesion_scans: int = Field(ge=0)
+    provenance: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        lengths = {len(part) for part in (self.features, self.mean, self.scale, self.coefficients)}
+        if len(lengths) != 1 or min(self.scale, default=1.0) <= 0.0:
+            raise ValueError("the decision needs one mean, one positive scale and one coefficient per feature")
+        if set(self.levels) != set(get_args(Sensitivity)):
+            raise ValueError(f"the decision needs the levels {', '.join(get_args(Sensitivity))}")
+        evidence, share = ([row[column] for row in self.false_per_volume] for column in (0, 1))
+        if evidence != sorted(evidence) or share != sorted(share, reverse=True):
+            raise ValueError("the table of false lesions of the decision must be monotone")
+        return self
+
+
+class Decisions(_Part):
+    """The decisions of weights, for volumes and for pictures; where one is missing, every candidate is a lesion."""
+
+    volumes: DecisionCard | None = None
+    pictures: DecisionCard | None = None
 
 
 class ModelCard(BaseModel):
@@ -27,10 +153,12 @@ class ModelCard(BaseModel):
         clip_sha256: Of the tower's file; in a weights file empty where the tower is inside.
         threshold: Score from which a pixel counts as lesion; None where none is known.
         threshold_provenance: How it was found.
+        decision: How candidates become lesions; None where every one of them is one.
         license: Of the weights.
         source: Where they come from.
         trained_on: Data that they were trained on.
         description: A sentence for reports.
+        context: The context that the threshold was found with, which runs take by default; None for none.
         sha256: Of the file, known once it is loaded; never stored in it.
     """
 
@@ -45,10 +173,12 @@ class ModelCard(BaseModel):
     clip_sha256: str = ""
     threshold: float | None = None
     threshold_provenance: str = ""
+    decision: Decisions | None = None
     license: str = ""
     source: str = ""
     trained_on: str = ""
     description: str = ""
+    context: ContextCard | None = None
     sha256: str = ""
 
     @model_validator(mode="before")
@@ -90,7 +220,9 @@ class WeightsCard(ModelCard):
 
     def to_json(self) -> str:
         """As JSON, keys sorted, without the digest of the file."""
-        return json.dumps(self.model_dump(mode="json", exclude={"sha256"}), sort_keys=True, ensure_ascii=False)
+        # What is not there is left out, so that the digests of files made before there was any still hold.
+        left_out = {"sha256"} | {name for name in ("context", "decision") if getattr(self, name) is None}
+        return json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, ensure_ascii=False)
 
 
 def card_from_json(text: str) -> WeightsCard:

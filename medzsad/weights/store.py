@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from medzsad.errors import ConfigError, WeightsError
 from medzsad.files import file_sha256, partial_name, replace_atomic
 from medzsad.methods.base import Method, PromptModel
 from medzsad.methods.registry import find_method
-from medzsad.weights.card import HEADER_KEY, WeightsCard, read_card
+from medzsad.weights.card import FORMAT_VERSION, HEADER_KEY, WeightsCard, read_card
 from medzsad.weights.manifest import cache_dir, find_release, list_releases, weights_path
 
 _log = logging.getLogger(__name__)
@@ -138,6 +139,23 @@ def _build_model(path: Path, method: Method, card: WeightsCard, state: dict[str,
     return model.eval().requires_grad_(False)
 
 
+def rewrite_card(source: Path, target: Path, changes: Mapping[str, object]) -> WeightsCard:
+    """The description as stored in `target`: that of `source` with some fields changed, beside the same tensors.
+
+    Args:
+        source: A weights file.
+        target: Where to; may be `source`.
+        changes: New values by name of the field.
+
+    Raises:
+        WeightsError: The source is missing or damaged.
+        OutputError: The target cannot be written.
+    """
+    read_weights(source)  # checks the digest
+    changed = read_card(source).model_copy(update={**changes, "format_version": FORMAT_VERSION})
+    return _write(target, load_file(source), changed)
+
+
 def tower_state(weights: StoredWeights) -> dict[str, Tensor]:
     """The state dict of the tower inside a weights file, with all rows of the token table.
 
@@ -183,7 +201,10 @@ def save_weights(
         tensors |= {f"clip.{name}": value.to(dtype) for name, value in state.items()}
         tensors |= {f"clip.{_TABLE}.ids": ids, f"clip.{_TABLE}.rows": table[ids].to(dtype)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    described = card.model_copy(update={"sizes": dict(model.sizes)})
+    return _write(path, tensors, card.model_copy(update={"sizes": dict(model.sizes)}))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], described: WeightsCard) -> WeightsCard:
     described = described.model_copy(update={"content_sha256": content_sha256(described, tensors)})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_name(path)

@@ -25,15 +25,16 @@ from recipes.medzsad_mini.config import MiniConfig
 from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC, build_clip
 from recipes.medzsad_mini.optimization import make_optimizers, set_rates, train_step
 from recipes.medzsad_mini.states import prompted_states, spoken_states, text_features
-from recipes.medzsad_mini.teacher import read_teacher, start_stem
+from recipes.medzsad_mini.teacher import read_stem, teacher_file
 
 _log = logging.getLogger(__name__)
 
 # Masks and maps are compared at this fraction of the image size: finer than patches, cheap.
 _REDUCTION = 2
 # First numbers of random streams that must not meet.
-_TRAINING, _MEASURING, _STARTING = 1, 2, 3
+_TRAINING, _MEASURING = 1, 2
 _REPORT_EVERY = 50
+_FROZEN_STAGES = 2
 
 
 class Alignment(nn.Module):
@@ -93,7 +94,14 @@ def align(
         stage = config.stage_at(step)
         set_rates(optimizers, config, step)
         source = generator_for(config.seed, _TRAINING, step)
-        batch = draw_batch(source, train, generated=stage.generated, industrial=stage.industrial, size=stage.size)
+        batch = draw_batch(
+            source,
+            train,
+            generated=stage.generated,
+            industrial=stage.industrial,
+            size=stage.size,
+            anatomies=config.anatomies,
+        )
         losses = _losses(model, batch, vocabulary, source, config)
         train_step(model, shadow, optimizers, losses["total"], config, step)
         done = step + 1
@@ -102,7 +110,7 @@ def align(
             pace = (done - first) / (time.monotonic() - started)
             _log.info("step %d of %d, %.2f a second, size %d: %s", done, config.steps, pace, stage.size, parts)
         if done % config.validate_every == 0:
-            _report(shadow, vocabulary, held_out, stage.size)
+            _report(shadow, vocabulary, held_out, stage.size, config.anatomies)
         if done % config.save_every == 0 or done == config.steps:
             _save(checkpoint, model, shadow, optimizers, done)
     return shadow.eval()
@@ -111,14 +119,12 @@ def align(
 def _start(config: MiniConfig, vocabulary: Vocabulary, train: AuxiliarySet) -> tuple[Alignment, Alignment]:
     torch.manual_seed(config.seed)
     model, shadow = Alignment(len(vocabulary.ids)), Alignment(len(vocabulary.ids))
-    stem = model.clip.visual.stem
-    if config.teacher is not None:
-        source = generator_for(config.seed, _STARTING)
-        start_stem(
-            stem, read_teacher(config.teacher), draw_batch(source, train, generated=48, industrial=16, size=128).images
-        )
-        for layer in (stem.conv1, stem.fire2, stem.fire3, stem.fire4):
-            layer.requires_grad_(False)
+    if config.teacher:
+        stem = read_stem(teacher_file()).to(memory_format=torch.channels_last)
+        model.clip.visual.stem = stem
+        # What edges and textures look like is known from photographs.
+        for part in (stem.conv_stem, *stem.stages[:_FROZEN_STAGES]):
+            part.requires_grad_(False)
     shadow.load_state_dict(model.state_dict())
     return model, shadow.requires_grad_(False)
 
@@ -158,15 +164,16 @@ def _mixed_states(
     return states
 
 
-def _report(model: Alignment, vocabulary: Vocabulary, held_out: AuxiliarySet, size: int) -> None:
-    for name, batches in (("generated", _fresh(held_out, size)), ("auxiliary", _kept(held_out, size))):
+def _report(model: Alignment, vocabulary: Vocabulary, held_out: AuxiliarySet, size: int, anatomies: int) -> None:
+    for name, batches in (("generated", _fresh(held_out, size, anatomies)), ("auxiliary", _kept(held_out, size))):
         quality = measure(model, vocabulary, batches)
         _log.info("held-out %s: pixel AP %.3f, image AUROC %.3f", name, quality.pixel_ap, quality.image_auroc)
 
 
-def _fresh(held_out: AuxiliarySet, size: int) -> Iterator[Batch]:
+def _fresh(held_out: AuxiliarySet, size: int, anatomies: int) -> Iterator[Batch]:
     for index in range(8):
-        yield draw_batch(generator_for(0, _MEASURING, index), held_out, generated=16, industrial=0, size=size)
+        source = generator_for(0, _MEASURING, index)
+        yield draw_batch(source, held_out, generated=16, industrial=0, size=size, anatomies=anatomies)
 
 
 def _kept(held_out: AuxiliarySet, size: int) -> Iterator[Batch]:

@@ -38,10 +38,10 @@ def normalize_images(images: Tensor) -> Tensor:
 
 
 def draw_batch(
-    source: torch.Generator, auxiliary: AuxiliarySet, *, generated: int, industrial: int, size: int
+    source: torch.Generator, auxiliary: AuxiliarySet, *, generated: int, industrial: int, size: int, anatomies: int
 ) -> Batch:
-    """A batch of so many generated and so many augmented auxiliary images."""
-    made = generate(generated, size, source)
+    """A batch of so many generated and so many augmented auxiliary images; `anatomies` as `generate` takes it."""
+    made = generate(generated, size, source, anatomies=anatomies)
     names = [pick(NAMES, source) for _ in range(generated)]
     facts = zip(names, made.families.tolist(), made.kinds.tolist(), strict=True)
     captions = tuple(caption(name, family, kind, source) for name, family, kind in facts)

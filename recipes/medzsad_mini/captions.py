@@ -22,6 +22,12 @@ _BODIES = {
     "surface": ("texture", "surface"),
     "layers": ("layers", "stack of layers"),
     "object": ("object", "part"),
+    "scan": ("head with a rim", "slice of a head"),
+    "ultrasound": ("sound image", "layers with speckle"),
+    "tomogram": ("layers with speckle", "stack of thin layers"),
+    "endoscopy": ("wet surface", "surface with folds"),
+    "skin": ("surface", "skin"),
+    "fundus": ("disc with vessels", "retina"),
 }
 _FINDINGS = {
     "bright": "bright lesion", "dark": "dark lesion", "replaced": "foreign mass", "texture": "rough lesion",

@@ -30,7 +30,8 @@ class MiniConfig(BaseModel):
 
     Attributes:
         auxiliary: Folder with meta.json and the auxiliary images.
-        teacher: SqueezeNet's weights, from which the stem starts; null starts it from random numbers.
+        teacher: Whether the stem starts from EfficientNet-Lite2; otherwise from random numbers.
+        anatomies: How many different heads are generated.
         classes: Auxiliary classes that are used; only those whose license lets the weights be shipped.
         seed: Seed of everything random.
         threads: Threads of the arithmetic.
@@ -38,7 +39,7 @@ class MiniConfig(BaseModel):
         stages: Image sizes of the first phase, in order.
         learning_rate: Highest rate of the first phase for the matrices of the transformer (Muon).
         other_learning_rate: The same for decoder, text tower and projections (AdamW).
-        stem_learning_rate: The same for the later half of the stem; its first half stays as the teacher made it.
+        stem_learning_rate: The same for the later stages of the stem; its first two stay as the teacher made them.
         weight_decay: Decay of the transformer's matrices.
         warm_up: Steps in which the rates rise.
         cool_down: Share of all steps, the last ones, in which the rates fall to zero.
@@ -61,7 +62,8 @@ class MiniConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     auxiliary: Path
-    teacher: Path | None = None
+    teacher: bool = True
+    anatomies: int = Field(default=48, ge=1)
     classes: tuple[str, ...] = ("ball screw", "printed circuit board", "road", "cookie")
     seed: int = 7
     threads: int = Field(default=2, ge=1)
@@ -112,6 +114,4 @@ def read_mini_config(path: Path, data: Path | None = None) -> MiniConfig:
         ConfigError: The file cannot be read or a key or value is wrong.
     """
     config = checked_model(MiniConfig, read_options(path), str(path))
-    paths = {"auxiliary": config.auxiliary, "teacher": config.teacher}
-    found = {key: ((data or path.parent) / value).resolve() for key, value in paths.items() if value is not None}
-    return config.model_copy(update=found)
+    return config.model_copy(update={"auxiliary": ((data or path.parent) / config.auxiliary).resolve()})

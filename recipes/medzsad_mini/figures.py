@@ -15,6 +15,7 @@ from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 _GENERATED = 5  # first number of this random stream; those of training are 1 to 4
 _BATCH = 8
 _IMAGES = 400
+_ANATOMIES = 8
 
 
 def sound_images(held_out: AuxiliarySet, side: int) -> Iterator[tuple[Tensor, Sequence[str]]]:
@@ -50,7 +51,8 @@ def held_out_figures(detector: Detector, held_out: AuxiliarySet, threshold: floa
 def _generated(held_out: AuxiliarySet, side: int) -> Iterator[Batch]:
     for index in range(_IMAGES // _BATCH):
         with torch.no_grad():
-            yield draw_batch(generator_for(0, _GENERATED, index), held_out, generated=_BATCH, industrial=0, size=side)
+            source = generator_for(0, _GENERATED, index)
+            yield draw_batch(source, held_out, generated=_BATCH, industrial=0, size=side, anatomies=_ANATOMIES)
 
 
 def _industrial(held_out: AuxiliarySet, side: int) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {
         "kind": "hybrid",
-        "image_size": 192,
+        "image_size": 224,
         "width": 256,
         "layers": 4,
         "head_width": 64,
@@ -23,7 +23,7 @@ MODEL_CONFIG: dict[str, Any] = {
     },
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 3},
 }
-SPEC = TowerSpec(image_size=192, layers=(1, 2, 3))
+SPEC = TowerSpec(image_size=224, layers=(1, 2, 3))
 
 
 def build_clip(vocabulary_size: int) -> open_clip.CLIP:

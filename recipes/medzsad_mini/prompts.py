@@ -146,7 +146,9 @@ def _losses(
 ) -> dict[str, Tensor]:
     half = config.prompt_batch // 2
     side = SPEC.image_size
-    batch = draw_batch(source, train, generated=config.prompt_batch - half, industrial=half, size=side)
+    batch = draw_batch(
+        source, train, generated=config.prompt_batch - half, industrial=half, size=side, anatomies=config.anatomies
+    )
     features = _features(config, clip, batch)
     width, count = prompts.sizes["width"], len(batch.labels)
     shapes = {"context": (count, 1), "normal": (1,), "abnormal": (1,)}

@@ -27,8 +27,8 @@ def test_images_are_finite_and_windowed_and_agree_with_their_labels() -> None:
     assert made.images.shape == (64, 3, 48, 48)
     assert made.masks.shape == (64, 48, 48)
     assert bool(made.images.isfinite().all())
-    assert float(made.images.min()) == 0.0
-    assert float(made.images.max()) == 1.0
+    assert 0 <= float(made.images.min()) < 0.01
+    assert 0.99 < float(made.images.max()) <= 1
     assert set(made.masks.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(made.masks.sum(dim=(1, 2)) > 0, made.labels == 1)
     assert torch.equal(made.kinds >= 0, made.labels == 1)

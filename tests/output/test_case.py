@@ -43,7 +43,7 @@ def test_a_case_is_written_whole_and_read_back_as_written(
     assert read_case(tmp_path / "out", "phantom case") == record
     values = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     assert values["outcome"] == "lesion"
-    assert values["schema_version"] == "2.0"
+    assert values["schema_version"] == "2.1"
     assert values["input"]["shape"] == list(result.scan.shape)  # type: ignore[union-attr]
     assert values["input"]["plane"] == "axial"
     assert values["input"]["affine_ras"] == pytest.approx(result.scan.affine_ras, abs=1e-6)  # type: ignore[union-attr]
@@ -51,6 +51,20 @@ def test_a_case_is_written_whole_and_read_back_as_written(
     assert len(values["slices"]) == result.scan.shape[2]  # type: ignore[union-attr]
     assert values["model"] == {"name": "tiny", "sha256": "ab" * 32}
     assert set(values["files"]) == {"mask.nii.gz", "score.nii.gz", "montage.png"}
+
+
+def test_a_record_of_schema_2_0_is_still_read(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
+    _write(make_result(), tmp_path, model)
+    path = tmp_path / "phantom case" / "case.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["schema_version"] = "2.0"
+    del values["decision"]
+    for lesion in values["lesions"]:
+        del lesion["probability"], lesion["healthy_share"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    record = read_case(tmp_path, "phantom case")
+    assert record is not None
+    assert (record.schema_version, record.decision, record.lesions[0].probability) == ("2.0", None, None)
 
 
 def test_a_healthy_case_has_a_mask_of_zeros(make_result: MakeResult, model: ModelCard, tmp_path: Path) -> None:
@@ -96,7 +110,7 @@ def _damage(folder: Path, how: str) -> None:
         case "not JSON bytes":
             record.write_bytes(b"\xff\xfe\x00")
         case "other schema":
-            record.write_text(text.replace('"2.0"', '"1.0"', 1), encoding="utf-8")
+            record.write_text(text.replace('"2.1"', '"1.0"', 1), encoding="utf-8")
         case "other name":
             record.write_text(text.replace("phantom case", "other case"), encoding="utf-8")
         case "mask gone":

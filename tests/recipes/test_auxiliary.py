@@ -92,7 +92,7 @@ def test_augmented_masks_stay_on_their_defects(root: Path) -> None:
 
 def test_a_batch_holds_generated_images_first_and_is_normalized(root: Path) -> None:
     loaded = load_auxiliary(read_records(root, ["cookie", "road"]), side=48)
-    batch = draw_batch(torch.Generator().manual_seed(1), loaded, generated=3, industrial=2, size=48)
+    batch = draw_batch(torch.Generator().manual_seed(1), loaded, generated=3, industrial=2, size=48, anatomies=1)
     assert batch.images.shape == (5, 3, 48, 48)
     assert len(batch.names) == 5
     assert len(batch.captions) == 3

@@ -101,9 +101,9 @@ def test_imported_weights_cannot_take_the_name_of_others(tmp_path: Path, name: s
     assert not list((tmp_path / "cache").glob("*.safetensors"))
 
 
-def test_the_embedded_file_of_version_1_is_read_and_verified() -> None:
+def test_the_embedded_file_is_read_and_verified() -> None:
     card = read_card(weights_path("medzsad-mini"))
-    assert card.format_version == 1
+    assert card.format_version == 2
     assert card.options == {"stage": 2}
     for given in ("medzsad-mini", weights_path("medzsad-mini")):
         done = _command("verify", given)

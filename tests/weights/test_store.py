@@ -9,11 +9,20 @@ from safetensors.torch import load_file, save_file
 from medzsad.errors import ConfigError, WeightsError
 from medzsad.files import file_sha256
 from medzsad.methods.noise import SharedNoise
-from medzsad.weights.card import WeightsCard, card_from_json, is_weights_file, read_card
+from medzsad.weights.card import (
+    DecisionCard,
+    DecisionLevel,
+    Decisions,
+    WeightsCard,
+    card_from_json,
+    is_weights_file,
+    read_card,
+)
 from medzsad.weights.load import load_detector
 from medzsad.weights.manifest import weights_path
-from medzsad.weights.store import save_weights
+from medzsad.weights.store import rewrite_card, save_weights
 from tests import tiny
+from tests.decisions import decision_card
 
 EMBEDDED = WeightsCard(
     name="mini", spec=tiny.SPEC, clip_name="tiny", clip_config=tiny.CONFIG, samples=4, threshold=0.25, class_name="body"
@@ -50,6 +59,40 @@ def test_half_precision_is_storage_only(tmp_path: Path) -> None:
     assert stored["prompts.prompt_context"].dtype == torch.float16
     assert len(stored["clip.token_embedding.ids"]) == 49408 - 10000
     assert torch.equal(detector.clip.token_embedding.weight[40000], tiny.tower().token_embedding.weight[40000].half())
+
+
+def test_a_description_is_changed_beside_the_same_tensors(tmp_path: Path) -> None:
+    path, out = _saved(tmp_path / "mini.safetensors"), tmp_path / "changed.safetensors"
+    stored = rewrite_card(path, out, {"decision": Decisions(volumes=decision_card())})
+    before, after = load_file(path), load_file(out)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    found = load_detector(out).card
+    assert found.decision == Decisions(volumes=decision_card())
+    assert found.content_sha256 == stored.content_sha256 != read_card(path).content_sha256
+    assert found.told().decision == found.decision
+
+
+def test_a_card_without_a_decision_is_stored_as_before_there_were_any() -> None:
+    assert "decision" not in json.loads(EMBEDDED.to_json())
+    card = EMBEDDED.model_copy(update={"decision": Decisions(volumes=decision_card())})
+    assert card_from_json(card.to_json()) == card
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": (0.0,)},
+        {"levels": {"high": DecisionLevel(evidence=1.0, share=0.1)}},
+        {"false_per_volume": ((1.0, 0.1), (2.0, 0.2))},
+        {"scale": (0.0,) * 7},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_decision_that_contradicts_itself_is_refused(changes: dict[str, object]) -> None:
+    values = decision_card().model_dump() | changes
+    with pytest.raises(ValueError, match="decision"):
+        DecisionCard.model_validate(values)
 
 
 def test_samples_can_be_chosen(tmp_path: Path) -> None:

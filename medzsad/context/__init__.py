@@ -1,0 +1,1 @@
+"""What surrounds a slice: air, its neighbors and the other planes."""
