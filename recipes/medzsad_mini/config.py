@@ -57,6 +57,7 @@ class MiniConfig(BaseModel):
         head_rate_factor: The second stage learns so many times faster than Bayes-PFL's authors let it.
         prompt_batch: Images in a batch of the second phase; half are auxiliary.
         samples: Prompt samples that the finished model draws.
+        decision_volumes: Phantoms that the decision is fitted and calibrated on, half of them healthy.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,6 +87,7 @@ class MiniConfig(BaseModel):
     head_rate_factor: float = Field(default=5.0, gt=0)
     prompt_batch: int = Field(default=16, ge=2)
     samples: int = Field(default=4, ge=1)
+    decision_volumes: int = Field(default=240, ge=8)
     validate_every: int = Field(default=500, ge=1)
     save_every: int = Field(default=200, ge=1)
 

@@ -3,8 +3,8 @@
 
 Two phases. In the first a small CLIP tower, its stem taken from EfficientNet-Lite2, learns on generated slices and some
 industrial images to tell lesions from tissue in words and pixels; in the second it is frozen and Bayes-PFL prompts are
-learned, half of each batch being industrial defects. Interrupted and started again with the same folder, it goes on
-where it was.
+learned, half of each batch being industrial defects. The decision per lesion is then fitted on phantoms, and the
+finished weights lie in OUT/decided. Interrupted and started again with the same folder, it goes on where it was.
 """
 
 import json
@@ -23,6 +23,7 @@ from recipes.medzsad_mini.alignment import align
 from recipes.medzsad_mini.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
 from recipes.medzsad_mini.captions import vocabulary
 from recipes.medzsad_mini.config import MiniConfig, read_mini_config
+from recipes.medzsad_mini.decide import decide_weights
 from recipes.medzsad_mini.figures import held_out_figures, sound_images
 from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC
 from recipes.medzsad_mini.prompts import fresh_prompts, frozen_tower, learn_prompts
@@ -93,10 +94,12 @@ def main(config: Path, data: Path | None, out: Path) -> None:
     """Train medzsad-mini as CONFIG says; goes on from what OUT holds."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        path = train_mini(read_mini_config(config, data), out)
+        recipe = read_mini_config(config, data)
+        decided = out / "decided" / f"{WEIGHTS_NAME}.safetensors"
+        card = decide_weights(train_mini(recipe, out), decided, recipe.decision_volumes, first_seed=0)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"Weights: {path}")
+    click.echo(f"{card.provenance}\nWeights: {decided}")
 
 
 if __name__ == "__main__":

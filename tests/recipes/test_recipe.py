@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from torch.nn.functional import normalize
 
@@ -16,6 +18,7 @@ from medzsad.generator.images import generate
 from medzsad.methods.noise import SharedNoise
 from medzsad.training.randomness import generator_for
 from medzsad.weights.load import load_detector
+from recipes.medzsad_mini import recipe
 from recipes.medzsad_mini.alignment import Alignment, align
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import normalize_images
@@ -68,6 +71,20 @@ def test_the_shipped_recipe_is_valid_and_ends_at_the_size_of_the_model() -> None
     assert config.stage_at(0) == config.stages[0]
     assert config.stage_at(config.steps - 1) == config.stages[-1]
     assert config.stage_at(config.stages[0].steps) == config.stages[1]
+
+
+def test_one_command_leads_from_nothing_to_decided_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("auxiliary: .\ndecision_volumes: 12\nstages: [{steps: 1, size: 48, generated: 2, industrial: 0}]\n")
+    seen: list[object] = []
+    card = SimpleNamespace(provenance="Fitted on twelve.")
+    monkeypatch.setattr(recipe, "train_mini", lambda config, out: out / "medzsad-mini.safetensors")
+    monkeypatch.setattr(recipe, "decide_weights", lambda *given, first_seed: seen.append((*given, first_seed)) or card)
+    done = CliRunner().invoke(recipe.main, [str(path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "out"
+    assert seen == [(out / "medzsad-mini.safetensors", out / "decided" / "medzsad-mini.safetensors", 12, 0)]
+    assert "Fitted on twelve." in done.output
 
 
 def test_an_unknown_key_of_the_recipe_is_named(tmp_path: Path) -> None:
