@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.processing import resample_from_to
 
 import medzsad
 from medzsad.config import make_config
@@ -46,6 +48,22 @@ def test_it_finds_the_lesion_of_the_example_scan(detector: Detector) -> None:
     truth = head(seed=3, lesion=True)
     distance_mm = np.linalg.norm(np.asarray(result.lesions[0].centroid_ras_mm) - truth.lesion_centroid_ras_mm)
     assert distance_mm < 15.0
+    image = nib.Nifti1Image(truth.lesion_mask.astype(np.float32), truth.scan.affine_ras)
+    there = resample_from_to(image, (result.scan.shape, result.scan.affine_ras), order=0).get_fdata() > 0.5
+    found = result.mask > 0
+    assert 2 * (found & there).sum() / (found.sum() + there.sum()) > 0.7
+
+
+def test_it_calls_the_healthy_example_healthy(detector: Detector) -> None:
+    result = medzsad.detect(ROOT / "examples" / "scans" / "healthy_head.nii.gz", detector=detector)
+    assert result.outcome == Outcome.NO_LESION
+    assert not result.mask.any()
+
+
+def test_its_lesions_say_how_often_healthy_scans_show_one_like_them(detector: Detector) -> None:
+    lesion = medzsad.detect(ROOT / "examples" / "scans" / "head_with_lesion", detector=detector).lesions[0]
+    assert lesion.probability > 0.5
+    assert lesion.healthy_share <= 0.05
 
 
 def test_bfloat16_finds_the_same_lesions(detector: Detector) -> None:
