@@ -38,7 +38,7 @@ class LiteStem(nn.Module):
         for stage in network.blocks[:5]:
             for block in stage:
                 _fold(block, _PAIRS[1:] if hasattr(block, "conv_pwl") else _SEPARABLE_PAIRS)
-        _fold_last(self.last)
+        _fold(self.last, _PAIRS[1:2])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (b, 144, h/4, w/4), (b, 288, h/8, w/8), (b, 720, h/16, w/16) of CLIP-normalized images."""
@@ -71,13 +71,6 @@ def _fold(block: nn.Module, pairs: tuple[tuple[str, str], ...]) -> None:
         norm: Any = getattr(block, normalization)
         setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), norm))
         setattr(block, normalization, norm.act)
-
-
-def _fold_last(last: nn.ModuleDict) -> None:
-    convolution: Any = last["conv_pw"]
-    norm: Any = last["bn1"]
-    last["conv_pw"] = fuse_conv_bn_eval(convolution, norm)
-    last["bn1"] = norm.act
 
 
 def fresh_stem() -> LiteStem:

@@ -53,13 +53,13 @@ def draw_signals(dice: Dice, contrast: int) -> Tensor:
     signals = _TABLE[:, contrast] + deviation
     if CONTRASTS[contrast] == "ct":
         signals = torch.where(_TABLE[:, contrast] > 1, _TABLE[:, contrast], signals)
-    elif float(dice.uniform(1)[0]) < 0.15:
-        signals[LABEL["fat"]] = 0.15 + 0.1 * float(dice.uniform(1)[0])  # saturated fat
-    if float(dice.uniform(1)[0]) < _WILD:
+    elif dice.number() < 0.15:
+        signals[LABEL["fat"]] = 0.15 + 0.1 * dice.number()  # saturated fat
+    if dice.number() < _WILD:
         signals = dice.uniform(len(LABELS))
         signals[LABEL["white"]] = signals[LABEL["gray"]] + 0.12 * float(dice.normal(1)[0])
         for name in ("stem", "cap", "deep_gray", "pallidum", "cerebellum"):
             near = "gray" if name == "cerebellum" else "white"
             signals[LABEL[name]] = signals[LABEL[near]] + 0.06 * float(dice.normal(1)[0])
-    signals[LABEL["air"]] = 0.02 * float(dice.uniform(1)[0])
+    signals[LABEL["air"]] = 0.02 * dice.number()
     return signals.clamp(min=0.0)

@@ -21,6 +21,10 @@ class Dice:
         """Uniform numbers in [low, high)."""
         return torch.rand(*shape, generator=self.source) * (high - low) + low
 
+    def number(self, low: float = 0.0, high: float = 1.0) -> float:
+        """One uniform number in [low, high)."""
+        return float(self.uniform(1, low=low, high=high)[0])
+
     def logarithmic(self, *shape: int, low: float, high: float) -> Tensor:
         """Numbers in [low, high) whose logarithm is uniform."""
         return low * (high / low) ** torch.rand(*shape, generator=self.source)

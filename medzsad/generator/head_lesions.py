@@ -89,10 +89,6 @@ class HeadLesions:
     mottled: float
 
 
-def _one(dice: Dice, low: float, high: float) -> float:
-    return float(dice.uniform(1, low=low, high=high)[0])
-
-
 def _log(dice: Dice, low: float, high: float) -> float:
     return float(dice.logarithmic(1, low=low, high=high)[0])
 
@@ -108,12 +104,12 @@ def draw_head_lesions(dice: Dice, anatomy: Anatomy, bright_chance: float) -> Hea
     names = list(HEAD_KINDS)
     kind = names[int(dice.choice(1, tuple(share for share, _ in HEAD_KINDS.values()))[0])]
     count, low, high = {"many": (1 + int(_log(dice, 2, 40)), 1.2, 6.0), "cortical": (1, 8.0, 30.0)}.get(
-        kind, (1 if _one(dice, 0, 1) < 0.8 else 1 + int(_one(dice, 1, 4)), 4.0, 42.0)
+        kind, (1 if dice.number(0, 1) < 0.8 else 1 + int(dice.number(1, 4)), 4.0, 42.0)
     )
     centers = _centers(dice, anatomy, kind, count)
     base = dice.logarithmic(count, 1, low=low, high=high)
     radii = base * dice.logarithmic(count, 3, low=0.65, high=1.5)
-    up = kind != "hypointense" and _one(dice, 0, 1) < max(bright_chance, 0.15 if kind == "many" else 0.0)
+    up = kind != "hypointense" and dice.number(0, 1) < max(bright_chance, 0.15 if kind == "many" else 0.0)
     strength = _log(dice, 0.1, 0.55) * (1.0 if up else -1.0)
     return HeadLesions(
         kind,
@@ -121,12 +117,12 @@ def draw_head_lesions(dice: Dice, anatomy: Anatomy, bright_chance: float) -> Hea
         radii,
         _turns(dice, count),
         dice.normal(2, 12, 12, 12),
-        _one(dice, 0.08, 0.4),
+        dice.number(0.08, 0.4),
         _log(dice, 3.0, 18.0),
         strength,
-        _one(dice, -1.6, 0.6) if kind in {"tumor", "ring", "solid"} and _one(dice, 0, 1) < 0.6 else 0.0,
-        _one(dice, 0.25, 0.65) if kind != "ring" else _one(dice, 0.6, 0.85),
-        _one(dice, 0.0, 0.35),
+        dice.number(-1.6, 0.6) if kind in {"tumor", "ring", "solid"} and dice.number(0, 1) < 0.6 else 0.0,
+        dice.number(0.25, 0.65) if kind != "ring" else dice.number(0.6, 0.85),
+        dice.number(0.0, 0.35),
     )
 
 
@@ -139,7 +135,7 @@ def _centers(dice: Dice, anatomy: Anatomy, kind: str, count: int) -> Tensor:
         allowed = (depth > 0) & (depth < 6)
     elif kind == "cortical":
         allowed = allowed & (depth < 14)
-    elif kind == "solid" and _one(dice, 0, 1) < 0.3:
+    elif kind == "solid" and dice.number(0, 1) < 0.3:
         allowed = (depth > 0) & (depth < 8)  # on the dura
     places = allowed.nonzero()
     picks = places[torch.randint(len(places), (count,), generator=dice.source)].float()

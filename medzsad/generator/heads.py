@@ -62,7 +62,7 @@ def _one_head(dice: Dice, size: int, lesion_share: float, anatomies: int) -> tup
     contrast = int(dice.choice(1, CONTRAST_WEIGHTS)[0])
     signals = draw_signals(dice, contrast)
     lesions = None
-    if _one(dice) < lesion_share:
+    if dice.number() < lesion_share:
         lesions = draw_head_lesions(dice, anatomy, float(BRIGHT_CHANCE[contrast]))
     points = _plane_points(dice, size, lesions)
     scene = _Scene(dice, anatomy, signals, CONTRASTS[contrast], lesions)
@@ -76,39 +76,37 @@ def _one_head(dice: Dice, size: int, lesion_share: float, anatomies: int) -> tup
     return image, mask, caption_kind(lesions.kind)
 
 
-def _one(dice: Dice, low: float = 0.0, high: float = 1.0) -> float:
-    return float(dice.uniform(1, low=low, high=high)[0])
-
-
 def _plane_points(dice: Dice, size: int, lesions: HeadLesions | None) -> Tensor:
     """(sub-planes, size, size, 3) points in millimeters of a slice as it is shown: nose or vertex up."""
     plane = int(dice.choice(1, (0.6, 0.22, 0.18))[0])  # axial, sagittal, coronal
     normal = (2, 0, 1)[plane]
     right, up = ((0, 1), (1, 2), (0, 2))[plane]
     low, high = ((-75, 74), (-62, 62), (-85, 80))[plane]
-    position = _one(dice, low, high)
-    if lesions is not None and _one(dice) < 0.8:
+    position = dice.number(low, high)
+    if lesions is not None and dice.number() < 0.8:
         which = int(torch.randint(len(lesions.centers_mm), (1,), generator=dice.source))
         position = float(lesions.centers_mm[which, normal]) + 0.5 * float(lesions.radii_mm[which, normal]) * float(
             dice.normal(1)[0]
         )
-    view_mm = _one(dice, 175, 265) * (_one(dice, 0.4, 0.8) if _one(dice) < 0.08 else 1.0)
+    view_mm = dice.number(175, 265) * (dice.number(0.4, 0.8) if dice.number() < 0.08 else 1.0)
     line = (torch.arange(size) + 0.5) / size - 0.5
     rows, columns = torch.meshgrid(-line, line, indexing="ij")
-    angle = torch.tensor(_one(dice, -0.22, 0.22) + (int(_one(dice, 0, 4)) * torch.pi / 2 if _one(dice) < 0.08 else 0))
-    stretch = _one(dice, 0.92, 1.08)
+    angle = torch.tensor(
+        dice.number(-0.22, 0.22) + (int(dice.number(0, 4)) * torch.pi / 2 if dice.number() < 0.08 else 0)
+    )
+    stretch = dice.number(0.92, 1.08)
     across, along = (
         columns * torch.cos(angle) - rows * torch.sin(angle),
         columns * torch.sin(angle) + rows * torch.cos(angle),
     )
-    flip = -1.0 if _one(dice) < 0.5 else 1.0
+    flip = -1.0 if dice.number() < 0.5 else 1.0
     points = torch.zeros(_SUBPLANES, size, size, 3)
-    middle = {0: 0.0, 1: 6.0, 2: 4.0 if plane == 0 else _one(dice, -35, 0)}
-    points[..., right] = flip * across * view_mm * stretch + middle[right] + _one(dice, -8, 8)
-    points[..., up] = along * view_mm / stretch + middle[up] + _one(dice, -8, 8)
-    thick_mm = _one(dice, 0.5, 7.0)
+    middle = {0: 0.0, 1: 6.0, 2: 4.0 if plane == 0 else dice.number(-35, 0)}
+    points[..., right] = flip * across * view_mm * stretch + middle[right] + dice.number(-8, 8)
+    points[..., up] = along * view_mm / stretch + middle[up] + dice.number(-8, 8)
+    thick_mm = dice.number(0.5, 7.0)
     offsets = (torch.arange(_SUBPLANES) / max(_SUBPLANES - 1, 1) - 0.5) * 0.6 * thick_mm
-    tilt_x, tilt_y = (_one(dice, -0.25, 0.25) if _one(dice) < 0.6 else 0.0 for _ in range(2))
+    tilt_x, tilt_y = (dice.number(-0.25, 0.25) if dice.number() < 0.6 else 0.0 for _ in range(2))
     points[..., normal] = position + offsets[:, None, None] + view_mm * (tilt_x * columns + tilt_y * rows)
     return points
 
@@ -122,7 +120,7 @@ class _Scene:
         self.dice, self.contrast, self.lesions = dice, contrast, lesions
         self.anatomy, self.tables = anatomy, torch.stack((signals, _UPTAKE, IS_BRAIN.float(), _IS_FLUID))
         self.white = float(signals[LABEL["white"]])
-        self.bystander = draw_head_lesions(dice, anatomy, 0.6) if _one(dice) < 0.35 else None
+        self.bystander = draw_head_lesions(dice, anatomy, 0.6) if dice.number() < 0.35 else None
 
     def render(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The slice, the mask of its lesions, and the slice without them; each (h, w)."""
@@ -135,7 +133,7 @@ class _Scene:
         if self.lesions is not None:
             changed, alpha = self._with_lesions(signal, points, uptake, depth, ventricle)
         keep = self._kept(depth.mean(0), brain.mean(0), fluid.mean(0))
-        coil = 1 + _one(self.dice, 0, 0.5) * torch.exp(-depth.mean(0).clamp(min=0) / 18)
+        coil = 1 + self.dice.number(0, 0.5) * torch.exp(-depth.mean(0).clamp(min=0) / 18)
         gain = keep * coil if self.contrast != "ct" else keep
         limit = 1.0 if self.contrast == "ct" else 3.0
         image, healthy = (x.mean(0).clamp(0, limit) * gain for x in (changed, signal))
@@ -144,7 +142,7 @@ class _Scene:
     def _pushed(self, points: Tensor) -> Tensor:
         """Where the tissue at the points would lie in a head without the mass."""
         lesions = self.lesions
-        if lesions is None or lesions.kind not in {"tumor", "ring", "solid"} or _one(self.dice) < 0.6:
+        if lesions is None or lesions.kind not in {"tumor", "ring", "solid"} or self.dice.number() < 0.6:
             return points
         away = points - lesions.centers_mm[0]
         reach = 1.2 * float(lesions.radii_mm[0].mean())
@@ -153,8 +151,8 @@ class _Scene:
 
     def _textured(self, signal: Tensor) -> Tensor:
         size = signal.shape[-1]
-        grain = smooth_noise(self.dice, 1, 1, size // int(_one(self.dice, 2, 9)), size)[0, 0]
-        return signal * (1 + _one(self.dice, 0, 0.06) * grain)
+        grain = smooth_noise(self.dice, 1, 1, size // int(self.dice.number(2, 9)), size)[0, 0]
+        return signal * (1 + self.dice.number(0, 0.06) * grain)
 
     def _with_bystander(
         self, signal: Tensor, points: Tensor, depth: Tensor, ventricle: Tensor, brain: Tensor, fluid: Tensor
@@ -162,7 +160,7 @@ class _Scene:
         """A lesion-like change outside the brain or in its fluid, where it is healthy: flow, mucosa, fat, a coil."""
         assert self.bystander is not None
         found = replace(self.bystander, kind="solid", radii_mm=self.bystander.radii_mm * 1.5)
-        shift = torch.tensor([0.0, _one(self.dice, 0, 60), _one(self.dice, -60, 0)])
+        shift = torch.tensor([0.0, self.dice.number(0, 60), self.dice.number(-60, 0)])
         alpha, _, mottled = lesion_field(found, points - shift, depth, ventricle)
         outside = (depth < -1).float() + 0.8 * fluid * (depth >= -1)
         change = found.strength * (1 + found.mottled * mottled)
@@ -194,14 +192,14 @@ class _Scene:
 
     def _kept(self, depth: Tensor, brain: Tensor, fluid: Tensor) -> Tensor:
         """1 where the picture shows the head, 0 where a program has cut the skull away."""
-        if _one(self.dice) > (0.1 if self.contrast == "ct" else 0.36):
+        if self.dice.number() > (0.1 if self.contrast == "ct" else 0.36):
             return torch.ones_like(depth)
         size = depth.shape[-1]
-        uneven = _one(self.dice, 0, 2.5) * smooth_noise(self.dice, 1, 1, 9, size)[0, 0]
-        wall = (depth > _one(self.dice, -3.0, 3.5) + uneven).float()
-        if _one(self.dice) < 0.35:  # fluid between the parts of the brain goes, too
+        uneven = self.dice.number(0, 2.5) * smooth_noise(self.dice, 1, 1, 9, size)[0, 0]
+        wall = (depth > self.dice.number(-3.0, 3.5) + uneven).float()
+        if self.dice.number() < 0.35:  # fluid between the parts of the brain goes, too
             wall = wall * ((brain + (fluid * (depth > 12))) > 0.5).float()
-        if _one(self.dice) < 0.2:  # remains of what lay outside
+        if self.dice.number() < 0.2:  # remains of what lay outside
             blob = smooth_noise(self.dice, 1, 1, 6, size)[0, 0] > 1.2
-            wall = torch.maximum(wall, (blob & (depth > -25)).float() * _one(self.dice, 0.3, 1.0))
+            wall = torch.maximum(wall, (blob & (depth > -25)).float() * self.dice.number(0.3, 1.0))
         return wall
