@@ -2,7 +2,8 @@
 
 A convolutional stem (`medzsad.clip.stem`) describes the picture at a quarter, an eighth and a sixteenth of its size; a
 transformer lets all sixteenths see each other; a decoder carries what they say back to the quarters.
-Patch tokens are the quarters, so that things of a few pixels keep a place of their own.
+Patch tokens are the quarters, so that things of a few pixels keep a place of their own. The class token of the
+transformer is joined by what a few learned queries find among the quarters: a small lesion makes an image abnormal.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ TAPS = 3
 _STRIDE = 16
 _QUARTER = 4
 _GROUPS = 8
+_QUERIES = 4
 
 
 class ResidualConvolutions(nn.Module):
@@ -74,6 +76,10 @@ class HybridVision(nn.Module):
         self.eighths = nn.Sequential(ResidualConvolutions(decoder_width), ResidualConvolutions(decoder_width))
         self.quarters = ResidualConvolutions(decoder_width)
         self.norms = nn.ModuleList(nn.LayerNorm(decoder_width) for _ in range(TAPS))
+        self.queries = nn.Parameter(decoder_width**-0.5 * torch.randn(_QUERIES, decoder_width))
+        self.queries_proj = nn.Parameter(
+            (_QUERIES * decoder_width) ** -0.5 * torch.randn(_QUERIES, decoder_width, embed_dim)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """(b, D) projected class tokens, not normalized, of images (b, 3, h, w)."""
@@ -89,15 +95,22 @@ class HybridVision(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         quarters, eighths, sixteenths = self.stem(images)
         cls, tokens = self._attend(self.to_tokens(sixteenths))
-        if not taps:
-            return cls, ()
         seen = self.from_tokens(tokens)
-        found = {1: _enlarged(seen, 4)}
-        if taps[-1] > 1:
-            found[2] = _enlarged(self.eighths(self.lateral_eighths(eighths) + _enlarged(seen, 2)), 2)
-        if taps[-1] > 2:
-            found[3] = self.quarters(self.lateral_quarters(quarters) + found[2])
-        return cls, tuple(self.norms[tap - 1](found[tap].flatten(2).transpose(1, 2)) for tap in taps)
+        middle = _enlarged(self.eighths(self.lateral_eighths(eighths) + _enlarged(seen, 2)), 2)
+        last = self._tokens(self.quarters(self.lateral_quarters(quarters) + middle), TAPS)
+        coarse = {1: lambda: _enlarged(seen, 4), 2: lambda: middle}
+        patches = tuple(self._tokens(coarse[tap](), tap) if tap in coarse else last for tap in taps)
+        return cls + self._found(last), patches
+
+    def _tokens(self, values: Tensor, tap: int) -> Tensor:
+        """(b, N, C) normalized tokens of (b, C, h, w), row by row."""
+        tokens: Tensor = self.norms[tap - 1](values.flatten(2).transpose(1, 2))
+        return tokens
+
+    def _found(self, tokens: Tensor) -> Tensor:
+        """(b, D): what each query attends to among the tokens (b, N, C), projected and summed."""
+        weights = (tokens @ self.queries.to(tokens.dtype).T).float().softmax(dim=1).to(tokens.dtype)
+        return torch.einsum("bnq,bnc,qcd->bd", weights, tokens, self.queries_proj.to(tokens.dtype))
 
     def _attend(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Projected class tokens (b, D) and cells (b, width, h/16, w/16) that have seen each other."""

@@ -16,11 +16,17 @@ def acquire(dice: Dice, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     images = _blurred(dice, images)
     images = _noisy(dice, images)
     images = _windowed(dice, images)
+    # Many files hold exact zeros around what was scanned.
+    floor = dice.uniform(count, 1, 1, low=0, high=0.07) * dice.chance(count, 0.5)
+    images = images * (images > floor)
     x, y = pixel_grid(size)
     # Sides that are not equal leave black bars at the rim of the square.
     barred = dice.chance(count, 0.35) * dice.uniform(count, 1, 1, low=0, high=0.3)
     along = dice.chance(count, 0.5)
-    inside = (lerp(x.abs(), y.abs(), along) <= 1 - barred).float()
+    away = lerp(x.abs(), y.abs(), along) - (1 - barred)
+    inside = (away <= 0).float()
+    frame = inside * (away > -0.02) * dice.chance(count, 0.1)
+    images = lerp(images, dice.uniform(count, 1, 1, low=0.4, high=1.0), frame * (1 - masks))
     return _lettered(dice, images * inside, masks, x, y), masks * inside
 
 
@@ -48,7 +54,7 @@ def _blurred(dice: Dice, images: Tensor) -> Tensor:
 
 def _noisy(dice: Dice, images: Tensor) -> Tensor:
     count = len(images)
-    level = dice.logarithmic(count, 1, 1, low=0.003, high=0.045)
+    level = dice.logarithmic(count, 1, 1, low=0.001, high=0.045)
     noise = dice.normal(*images.shape)
     # Speckle grows with the signal (ultrasound, OCT); Rician noise folds at zero (MR).
     speckled = images * (1 + 4 * level * noise)

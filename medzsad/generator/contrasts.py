@@ -8,8 +8,8 @@ from medzsad.generator.fields import Dice
 
 CONTRASTS = ("t1", "t2", "flair", "pd", "t1c", "dwi", "ct")
 # Shares among generated heads; "wild" ones, any signal for any tissue, come on top.
-CONTRAST_WEIGHTS = (0.15, 0.16, 0.26, 0.06, 0.16, 0.08, 0.13)
-_WILD = 0.12
+CONTRAST_WEIGHTS = (0.15, 0.2, 0.24, 0.09, 0.14, 0.06, 0.12)
+_WILD = 0.2
 _SIGNALS = {
     #               t1    t2    flair  pd   t1c   dwi   ct
     "air": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
@@ -47,7 +47,7 @@ BRIGHT_CHANCE = torch.tensor((0.15, 0.92, 0.95, 0.9, 0.7, 0.85, 0.55))
 
 def draw_signals(dice: Dice, contrast: int) -> Tensor:
     """(labels,) mean signals of one head under a kind of scan, index into CONTRASTS; 0 is air."""
-    deviation = 0.03 * dice.normal(len(LABELS))
+    deviation = dice.number(0.02, 0.06) * dice.normal(len(LABELS))
     for name, spread in _FREE.items():
         deviation[LABEL[name]] = spread * dice.normal(1)[0]
     signals = _TABLE[:, contrast] + deviation

@@ -24,6 +24,8 @@ _UPTAKE = torch.tensor(
 )
 _IS_FLUID = torch.tensor([float(name == "fluid") for name in LABELS])
 _VISIBLE = 0.05
+# Share of healthy scans that are averages, like templates, and of how many heads.
+_AVERAGES, _AVERAGED = 0.15, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,17 @@ def draw_heads(dice: Dice, count: int, size: int, lesion_share: float, anatomies
 
 
 def _one_head(dice: Dice, size: int, lesion_share: float, anatomies: int) -> tuple[Tensor, Tensor, int]:
-    anatomy = make_anatomy(int(torch.randint(anatomies, (1,), generator=dice.source)))
+    anatomy = _any_anatomy(dice, anatomies)
     contrast = int(dice.choice(1, CONTRAST_WEIGHTS)[0])
     signals = draw_signals(dice, contrast)
     lesions = None
     if dice.number() < lesion_share:
         lesions = draw_head_lesions(dice, anatomy, float(BRIGHT_CHANCE[contrast]))
     points = _plane_points(dice, size, lesions)
-    scene = _Scene(dice, anatomy, signals, CONTRASTS[contrast], lesions)
+    heads = [anatomy]
+    if lesions is None and dice.number() < _AVERAGES:
+        heads += [_any_anatomy(dice, anatomies) for _ in range(_AVERAGED - 1)]
+    scene = _Scene(dice, heads, signals, CONTRASTS[contrast], lesions)
     image, mask, healthy = scene.render(points)
     if lesions is None:
         return image, mask, -1
@@ -74,6 +79,10 @@ def _one_head(dice: Dice, size: int, lesion_share: float, anatomies: int) -> tup
     if area < 3 or change < _VISIBLE:
         return healthy, torch.zeros_like(mask), -1
     return image, mask, caption_kind(lesions.kind)
+
+
+def _any_anatomy(dice: Dice, anatomies: int) -> Anatomy:
+    return make_anatomy(int(torch.randint(anatomies, (1,), generator=dice.source)))
 
 
 def _plane_points(dice: Dice, size: int, lesions: HeadLesions | None) -> Tensor:
@@ -112,19 +121,20 @@ def _plane_points(dice: Dice, size: int, lesions: HeadLesions | None) -> Tensor:
 
 
 class _Scene:
-    """One head under one scanner: what its points look like."""
+    """One head under one scanner, or the average of several: what its points look like."""
 
     def __init__(
-        self, dice: Dice, anatomy: Anatomy, signals: Tensor, contrast: str, lesions: HeadLesions | None
+        self, dice: Dice, heads: list[Anatomy], signals: Tensor, contrast: str, lesions: HeadLesions | None
     ) -> None:
         self.dice, self.contrast, self.lesions = dice, contrast, lesions
-        self.anatomy, self.tables = anatomy, torch.stack((signals, _UPTAKE, IS_BRAIN.float(), _IS_FLUID))
+        self.heads, self.tables = heads, torch.stack((signals, _UPTAKE, IS_BRAIN.float(), _IS_FLUID))
         self.white = float(signals[LABEL["white"]])
-        self.bystander = draw_head_lesions(dice, anatomy, 0.6) if dice.number() < 0.35 else None
+        self.bystander = draw_head_lesions(dice, heads[0], 0.6) if dice.number() < 0.35 else None
 
     def render(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The slice, the mask of its lesions, and the slice without them; each (h, w)."""
-        values = sample_volume(self.anatomy, self.tables, self._pushed(points))
+        pushed = self._pushed(points)
+        values = torch.stack([sample_volume(head, self.tables, pushed) for head in self.heads]).mean(dim=0)
         signal, uptake, brain, fluid, depth, ventricle = values
         signal = self._textured(signal)
         if self.bystander is not None:

@@ -55,7 +55,7 @@ class Generated:
 
 @torch.no_grad()
 def generate(
-    count: int, size: int, source: torch.Generator, lesion_share: float = 0.68, anatomies: int = _ANATOMIES
+    count: int, size: int, source: torch.Generator, lesion_share: float = 0.62, anatomies: int = _ANATOMIES
 ) -> Generated:
     """`count` images of `size` pixels; a share of them has lesions.
 

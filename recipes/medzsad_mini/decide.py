@@ -1,7 +1,8 @@
-"""Fits the decision of weights on phantoms: `python -m recipes.medzsad_mini.decide WEIGHTS --volumes N -o WEIGHTS_OUT`.
+"""Fits the decisions of weights: `python -m recipes.medzsad_mini.decide WEIGHTS --volumes N -o WEIGHTS_OUT`.
 
-Half of the phantoms are healthy. What each one says is kept as a line of WEIGHTS_OUT's .candidates.jsonl, so that a
-command that was interrupted goes on when it is started again. The operating curve is drawn beside it.
+That for volumes is fitted on N phantoms, half of them healthy; that for pictures on slices of them and on generated
+pictures of other organs. What each phantom says is kept as a line of WEIGHTS_OUT's .candidates.jsonl, so that a command
+that was interrupted goes on when it is started again. The operating curves are drawn beside it.
 """
 
 import json
@@ -11,8 +12,6 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from medzsad.config import RunConfig
 from medzsad.drawing.operating_plot import operating_plot
@@ -22,7 +21,6 @@ from medzsad.methods.detector import Detector
 from medzsad.run.key import json_digest
 from medzsad.run.pipeline import load_detector
 from medzsad.run.rule import comparable_options
-from medzsad.scan.records import Scan
 from medzsad.training.candidate_rows import (
     LEAST_OVERLAP,
     THRESHOLDS,
@@ -34,22 +32,19 @@ from medzsad.training.candidate_rows import (
 from medzsad.training.decide import decision_from_rows
 from medzsad.version import __version__
 from medzsad.volume.candidates import FEATURES
-from medzsad.weights.card import DecisionCard, Decisions
+from medzsad.weights.card import Decisions
 from medzsad.weights.store import resolve_weights, rewrite_card
+from recipes.medzsad_mini.decision_pictures import LabeledScan, organ_picture, slice_pictures
 
-_DATA = "generated heads (medzsad.phantoms), no scan of a patient"
-
-
-@dataclass(frozen=True, slots=True)
-class LabeledScan:
-    """A phantom in the form that a decision is fitted on."""
-
-    scan: Scan
-    mask: NDArray[np.bool_]
+_DATA = {
+    "volumes": "generated heads (medzsad.phantoms), no scan of a patient",
+    "pictures": "slices of generated heads (medzsad.phantoms) and generated pictures of other organs "
+    "(medzsad.generator), no picture of a patient",
+}
 
 
-def decide_weights(weights: str | Path, out: Path, volumes: int, first_seed: int) -> DecisionCard:
-    """The decision, after it was stored in `out` beside the tensors of `weights`.
+def decide_weights(weights: str | Path, out: Path, volumes: int, first_seed: int) -> Decisions:
+    """The decisions, after they were stored in `out` beside the tensors of `weights`.
 
     Raises:
         ConfigError: There are too few volumes, or the kept rows are of other weights.
@@ -59,15 +54,16 @@ def decide_weights(weights: str | Path, out: Path, volumes: int, first_seed: int
     source = resolve_weights(weights)
     detector = load_detector(source)
     kept = KeptRows(out.with_suffix(".candidates.jsonl"), _fingerprint(detector))
-    rows = list(_rows(detector, kept, range(first_seed, first_seed + volumes)))
-    card = decision_from_rows(rows, _DATA)
-    before = detector.card.decision or Decisions()
-    stored = rewrite_card(source, out, {"decision": before.model_copy(update={"volumes": card})})
-    write_bytes_atomic(out.with_suffix(".operating.png"), operating_plot(card, stored.name))
-    return card
+    rows = [row for found in _rows(detector, kept, range(first_seed, first_seed + volumes)) for row in found]
+    cards = {kind: decision_from_rows([row for row in rows if row.kind == kind], data) for kind, data in _DATA.items()}
+    decisions = Decisions(**cards)
+    stored = rewrite_card(source, out, {"decision": decisions})
+    for kind, card in cards.items():
+        write_bytes_atomic(out.with_suffix(f".operating-{kind}.png"), operating_plot(card, f"{stored.name}, {kind}"))
+    return decisions
 
 
-def _rows(detector: Detector, kept: "KeptRows", seeds: range) -> Iterator[VolumeRow]:
+def _rows(detector: Detector, kept: "KeptRows", seeds: range) -> Iterator[tuple[VolumeRow, ...]]:
     make_phantom = import_module("medzsad.phantoms").make_phantom
     done = kept.read()
     with click.progressbar(seeds, label="phantoms") as shown:
@@ -75,8 +71,9 @@ def _rows(detector: Detector, kept: "KeptRows", seeds: range) -> Iterator[Volume
             if seed not in done:
                 phantom = make_phantom(seed, lesion=seed % 2 == 1)
                 labeled = LabeledScan(phantom.scan(), phantom.mask)
+                pictures = [*slice_pictures(labeled, seed), organ_picture(seed, lesion=seed % 2 == 1)]
                 try:
-                    done[seed] = measure_volume(detector, labeled, RunConfig())
+                    done[seed] = tuple(measure_volume(detector, one, RunConfig()) for one in (labeled, *pictures))
                 except RefusedError as refusal:
                     raise ConfigError(f"Phantom {seed} ({phantom.family}) was refused: {refusal}") from None
                 kept.add(seed, done[seed])
@@ -105,7 +102,7 @@ class KeptRows:
     path: Path
     fingerprint: str
 
-    def read(self) -> dict[int, VolumeRow]:
+    def read(self) -> dict[int, tuple[VolumeRow, ...]]:
         """The kept rows by seed; the file is started where there is none.
 
         Raises:
@@ -123,12 +120,12 @@ class KeptRows:
         whole = lines[:-1]  # what follows the last line feed was cut short, or is empty
         self.path.write_text("\n".join([head, *whole, ""]), encoding="utf-8")
         values = (json.loads(line) for line in whole)
-        return {value["seed"]: VolumeRow.model_validate(value["row"]) for value in values}
+        return {value["seed"]: tuple(map(VolumeRow.model_validate, value["rows"])) for value in values}
 
-    def add(self, seed: int, row: VolumeRow) -> None:
-        """Appends a row."""
+    def add(self, seed: int, rows: tuple[VolumeRow, ...]) -> None:
+        """Appends the rows of a phantom: its volume, then its pictures."""
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"seed": seed, "row": row.model_dump(mode="json")}) + "\n")
+            stream.write(json.dumps({"seed": seed, "rows": [row.model_dump(mode="json") for row in rows]}) + "\n")
 
 
 @click.command()
@@ -139,18 +136,28 @@ class KeptRows:
 def main(weights: str, volumes: int, first_seed: int, out: Path) -> None:
     """Fit the decision of WEIGHTS, a name or a file, on phantoms, and store it in a copy of them."""
     try:
-        card = decide_weights(weights, out, volumes, first_seed)
+        decisions = decide_weights(weights, out, volumes, first_seed)
     except MedzsadError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(card.provenance)
-    for point in card.operating.points:
-        if point.level is not None:
-            found, lesions = sum(point.found_by_size), sum(card.operating.lesions_by_size)
-            click.echo(
-                f"{point.level:>8}: {card.levels[point.level].share:.1%} of {card.healthy_scans} healthy scans called "
-                f"lesion, {point.false_lesions_per_scan:.2f} false lesions per scan, {found} of {lesions} lesions found"
-            )
+    for line in told(decisions):
+        click.echo(line)
     click.echo(f"Weights: {out}")
+
+
+def told(decisions: Decisions) -> Iterator[str]:
+    """Lines for a terminal: how each decision was made, and what each level of sensitivity finds and costs."""
+    for card in (decisions.volumes, decisions.pictures):
+        if card is None:
+            continue
+        yield card.provenance
+        for point in card.operating.points:
+            if point.level is not None:
+                found, lesions = sum(point.found_by_size), sum(card.operating.lesions_by_size)
+                yield (
+                    f"{point.level:>8}: {card.levels[point.level].share:.1%} of {card.healthy_scans} healthy scans "
+                    f"called lesion, {point.false_lesions_per_scan:.2f} false lesions per scan, {found} of {lesions} "
+                    "lesions found"
+                )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def frozen_tower(model: Alignment, vocabulary: Vocabulary) -> open_clip.CLIP:
     clip = tower_from_state(MODEL_CONFIG, SPEC, {**state, "token_embedding.weight": table})
     images = generate(_IMAGES_MEASURED, SPEC.image_size, torch.Generator().manual_seed(0)).images
     cls = image_features(clip, SPEC, normalize_images(images)).cls
-    clip.visual.proj.mul_(_CLASS_TOKEN_RMS / cls.square().mean().sqrt())
+    for projection in (clip.visual.proj, clip.visual.queries_proj):
+        projection.mul_(_CLASS_TOKEN_RMS / cls.square().mean().sqrt())
     return clip
 
 

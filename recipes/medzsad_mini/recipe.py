@@ -23,7 +23,7 @@ from recipes.medzsad_mini.alignment import align
 from recipes.medzsad_mini.auxiliary import SHIPPABLE, load_auxiliary, read_records, split_records
 from recipes.medzsad_mini.captions import vocabulary
 from recipes.medzsad_mini.config import MiniConfig, read_mini_config
-from recipes.medzsad_mini.decide import decide_weights
+from recipes.medzsad_mini.decide import decide_weights, told
 from recipes.medzsad_mini.figures import held_out_figures, sound_images
 from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC
 from recipes.medzsad_mini.prompts import fresh_prompts, frozen_tower, learn_prompts
@@ -96,10 +96,10 @@ def main(config: Path, data: Path | None, out: Path) -> None:
     try:
         recipe = read_mini_config(config, data)
         decided = out / "decided" / f"{WEIGHTS_NAME}.safetensors"
-        card = decide_weights(train_mini(recipe, out), decided, recipe.decision_volumes, first_seed=0)
+        decisions = decide_weights(train_mini(recipe, out), decided, recipe.decision_volumes, first_seed=0)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"{card.provenance}\nWeights: {decided}")
+    click.echo("\n".join([*told(decisions), f"Weights: {decided}"]))
 
 
 if __name__ == "__main__":

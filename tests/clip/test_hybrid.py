@@ -104,3 +104,14 @@ def test_a_tap_that_it_does_not_have_is_refused() -> None:
 def test_a_picture_size_between_its_cells_is_refused() -> None:
     with pytest.raises(WeightsError, match="not a multiple"):
         build_tower(CONFIG, TowerSpec(image_size=72, layers=(1, 2)))
+
+
+@torch.no_grad()
+def test_the_class_token_holds_what_a_query_finds_in_one_place(vision: HybridVision) -> None:
+    token = torch.randn(24, generator=torch.Generator().manual_seed(5))
+    tokens = torch.randn(1, 256, 24, generator=torch.Generator().manual_seed(6))
+    tokens[0, 77] = token
+    vision.queries.copy_(10 * token.expand(4, -1))
+    assert torch.allclose(vision._found(tokens)[0], (token @ vision.queries_proj).sum(dim=0), atol=1e-4)
+    vision.queries_proj.zero_()
+    assert not vision._found(tokens).any()

@@ -59,16 +59,19 @@ def test_the_decision_is_stored_beside_the_same_tensors_and_drawn(
     done = CliRunner().invoke(main, [str(weights), "--volumes", "16", "-o", str(out)])
     assert done.exit_code == 0, done.output
     assert "4 healthy and 4 with lesions" in done.output
+    assert "12 healthy and 12 with lesions" in done.output  # two slices and another organ for each
     assert made == list(range(16))
     before, after = read_card(weights), read_card(out)
     assert after.decision is not None
     assert after.decision.volumes is not None
+    assert after.decision.pictures is not None
     assert after.model_copy(update={"decision": None, "content_sha256": before.content_sha256}) == before
     scan = labeled_volume(3, lesion=True).scan
     scores = [medzsad.detect(scan, weights=str(path), threshold=0.5).score for path in (weights, out)]
     assert np.array_equal(*scores)
     assert medzsad.detect(scan, weights=str(out)).decision is not None
-    assert out.with_suffix(".operating.png").read_bytes().startswith(b"\x89PNG")
+    for kind in ("volumes", "pictures"):
+        assert out.with_suffix(f".operating-{kind}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_interrupted_fit_goes_on_and_ends_the_same(weights: Path, made: list[int], tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,9 +76,12 @@ def test_one_command_leads_from_nothing_to_decided_weights(tmp_path: Path, monke
     path = tmp_path / "train.yaml"
     path.write_text("auxiliary: .\ndecision_volumes: 12\nstages: [{steps: 1, size: 48, generated: 2, industrial: 0}]\n")
     seen: list[object] = []
-    card = SimpleNamespace(provenance="Fitted on twelve.")
+    decisions = object()
+    monkeypatch.setattr(recipe, "told", lambda found: ["Fitted on twelve."] if found is decisions else [])
     monkeypatch.setattr(recipe, "train_mini", lambda config, out: out / "medzsad-mini.safetensors")
-    monkeypatch.setattr(recipe, "decide_weights", lambda *given, first_seed: seen.append((*given, first_seed)) or card)
+    monkeypatch.setattr(
+        recipe, "decide_weights", lambda *given, first_seed: seen.append((*given, first_seed)) or decisions
+    )
     done = CliRunner().invoke(recipe.main, [str(path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     out = tmp_path / "out"
