@@ -76,6 +76,8 @@ class HybridVision(nn.Module):
         self.eighths = nn.Sequential(ResidualConvolutions(decoder_width), ResidualConvolutions(decoder_width))
         self.quarters = ResidualConvolutions(decoder_width)
         self.norms = nn.ModuleList(nn.LayerNorm(decoder_width) for _ in range(TAPS))
+        # For methods that compare local features with texts as they come, as those of CLIP's last projection.
+        self.to_joint = nn.Parameter(torch.zeros(TAPS, decoder_width, embed_dim))
         self.queries = nn.Parameter(decoder_width**-0.5 * torch.randn(_QUERIES, decoder_width))
         self.queries_proj = nn.Parameter(
             (_QUERIES * decoder_width) ** -0.5 * torch.randn(_QUERIES, decoder_width, embed_dim)
@@ -85,12 +87,15 @@ class HybridVision(nn.Module):
         """(b, D) projected class tokens, not normalized, of images (b, 3, h, w)."""
         return self.features(images, ())[0]
 
-    def features(self, images: Tensor, taps: Sequence[int]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def features(
+        self, images: Tensor, taps: Sequence[int], *, projected: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Class tokens (b, D), and for each tap patch tokens (b, N, C) of the quarters, row by row.
 
         Args:
             images: (b, 3, h, w) with h = w, a multiple of 16; the position grid is resized to it.
             taps: Rising; 1 for the sixteenths, 2 for the eighths, 3 for the quarters.
+            projected: Whether patch tokens are projected into the joint space, (b, N, D).
         """
         images = images.contiguous(memory_format=torch.channels_last)
         quarters, eighths, sixteenths = self.stem(images)
@@ -100,6 +105,9 @@ class HybridVision(nn.Module):
         last = self._tokens(self.quarters(self.lateral_quarters(quarters) + middle), TAPS)
         coarse = {1: lambda: _enlarged(seen, 4), 2: lambda: middle}
         patches = tuple(self._tokens(coarse[tap](), tap) if tap in coarse else last for tap in taps)
+        if projected:
+            joint = self.to_joint.to(last.dtype)
+            patches = tuple(tokens @ joint[tap - 1] for tap, tokens in zip(taps, patches, strict=True))
         return cls + self._found(last), patches
 
     def _tokens(self, values: Tensor, tap: int) -> Tensor:

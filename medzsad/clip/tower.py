@@ -109,7 +109,7 @@ def _check_config(vision: dict[str, Any], text: dict[str, Any], spec: TowerSpec)
         raise WeightsError("The CLIP tower has no vision transformer of open_clip's own; choose a ViT model.")
     if text.get("hf_model_name") or text.get("no_causal_mask") or text.get("embed_cls"):
         raise WeightsError("The CLIP tower has no causal text transformer of CLIP's kind; choose another model.")
-    as_it_comes = (spec.attention, spec.patch_post, spec.cls_post_norm) == ("plain", "raw", True)
+    as_it_comes = spec.attention == "plain" and spec.cls_post_norm
     if vision.get("kind") == "hybrid" and not as_it_comes:
         raise WeightsError(
             "The method reads a vision transformer block by block, which the embedded tower is not. Name a CLIP tower "

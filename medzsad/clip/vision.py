@@ -35,7 +35,7 @@ def image_features(clip: open_clip.CLIP, spec: TowerSpec, images: Tensor) -> Ima
     """
     visual = clip.visual
     if isinstance(visual, HybridVision):
-        cls, patches = visual.features(images, spec.layers)
+        cls, patches = visual.features(images, spec.layers, projected=spec.patch_post == "projected")
         return ImageFeatures(cls, patches, visual.grid_size)
     last, layers = _block_outputs(visual, spec, images)
     cls = (visual.ln_post(last) if spec.cls_post_norm else last)[:, 0] @ visual.proj
@@ -65,6 +65,6 @@ def _block_outputs(visual: VisionTransformer, spec: TowerSpec, images: Tensor) -
 def patch_width(clip: open_clip.CLIP, spec: TowerSpec) -> int:
     """Width C of the patch tokens that a spec reads from a tower."""
     visual = clip.visual
-    if isinstance(visual, HybridVision):
-        return visual.patch_width
-    return int(visual.output_dim if spec.patch_post == "projected" else visual.conv1.out_channels)
+    if spec.patch_post == "projected":
+        return int(visual.output_dim)
+    return int(visual.patch_width if isinstance(visual, HybridVision) else visual.conv1.out_channels)

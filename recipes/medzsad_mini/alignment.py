@@ -38,18 +38,12 @@ _FROZEN_STAGES = 2
 
 
 class Alignment(nn.Module):
-    """The tower with one linear map per feature layer into the joint space, and its temperatures."""
+    """The tower and the temperatures of its maps and of its image logits."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.clip: open_clip.CLIP = build_clip(vocabulary_size)
-        linears = [
-            nn.Linear(MODEL_CONFIG["vision_cfg"]["decoder_width"], MODEL_CONFIG["embed_dim"], bias=False)
-            for _ in SPEC.layers
-        ]
-        for linear in linears:
-            nn.init.normal_(linear.weight, std=0.02)
-        self.to_joint = nn.ModuleList(linears)
+        nn.init.normal_(self.clip.visual.to_joint, std=0.02)
         self.pixel_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.image_scale = nn.Parameter(torch.tensor(math.log(5.0)))
 
@@ -57,8 +51,8 @@ class Alignment(nn.Module):
         """(b, 2, size, size) probabilities of normal and abnormal per layer, from states (b, 2, D)."""
         result = []
         direction = _direction(states)
-        for linear, tokens in zip(self.to_joint, patches, strict=True):
-            features = normalize(linear(tokens), dim=-1)
+        for projection, tokens in zip(self.clip.visual.to_joint, patches, strict=True):
+            features = normalize(tokens @ projection, dim=-1)
             margins = self.pixel_scale.exp() * torch.einsum("bnd,bd->bn", features, direction)
             grid = math.isqrt(tokens.shape[1])
             margins = margins.reshape(len(tokens), 1, grid, grid)

@@ -77,7 +77,8 @@ def fresh_prompts(model: Alignment, vocabulary: Vocabulary, seed: int) -> BayesP
         context_tokens=CONTEXT_TOKENS,
         state_tokens=STATE_TOKENS,
     )
-    prompts.refinement.patches.load_state_dict(model.to_joint.state_dict())
+    for linear, projection in zip(prompts.refinement.patches.parameters(), model.clip.visual.to_joint, strict=True):
+        linear.copy_(projection.T)
     # The first phase compares along the unit difference of the texts, Bayes-PFL along the difference itself.
     states = normalize(spoken_states(model.clip, NAMES, vocabulary, None), dim=-1)
     gap = float((states[:, 1] - states[:, 0]).norm(dim=-1).mean())

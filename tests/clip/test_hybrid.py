@@ -115,3 +115,19 @@ def test_the_class_token_holds_what_a_query_finds_in_one_place(vision: HybridVis
     assert torch.allclose(vision._found(tokens)[0], (token @ vision.queries_proj).sum(dim=0), atol=1e-4)
     vision.queries_proj.zero_()
     assert not vision._found(tokens).any()
+
+
+@torch.no_grad()
+def test_projected_tokens_are_the_raw_ones_times_the_map_of_their_tap(vision: HybridVision) -> None:
+    torch.nn.init.normal_(vision.to_joint)
+    raw, projected = (vision.features(_images(1, 64), (1, 3), projected=flag)[1] for flag in (False, True))
+    for tap, before, after in zip((1, 3), raw, projected, strict=True):
+        assert after.shape == (1, 256, 16)
+        assert torch.allclose(after, before @ vision.to_joint[tap - 1], atol=1e-5)
+
+
+def test_a_spec_may_ask_for_projected_tokens_of_joint_width() -> None:
+    spec = TowerSpec(image_size=64, layers=(3,), patch_post="projected")
+    clip = build_tower(CONFIG, spec).eval()
+    assert patch_width(clip, spec) == 16
+    assert image_features(clip, spec, _images(1, 64)).patches[0].shape == (1, 256, 16)

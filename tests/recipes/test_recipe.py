@@ -144,8 +144,8 @@ def test_class_tokens_of_the_frozen_tower_keep_their_direction_and_have_a_stated
 def test_prompts_start_from_the_projections_and_words_of_the_first_phase(model: Alignment) -> None:
     words = vocabulary()
     prompts = fresh_prompts(model, words, 0)
-    for linear, aligned in zip(prompts.refinement.patches, model.to_joint, strict=True):
-        assert torch.equal(linear.weight, aligned.weight)
+    for linear, aligned in zip(prompts.refinement.patches, model.clip.visual.to_joint, strict=True):
+        assert torch.equal(linear.weight, aligned.T)
     learned = state_tokens(model.clip, words, ABNORMAL_STATES)
     assert torch.equal(prompts.prompt_abnormal[1], learned.roll(1, dims=0))
 
