@@ -159,6 +159,7 @@ class Scan:
         notes: What was done to make it readable, for the report; empty for a plain scan.
         has_physical_space: Whether spacing and place were measured. A picture has pixels only: one of them counts as
             1 mm in `affine_ras`, which is no length, volume or position of anything.
+        body_part: DICOM BodyPartExamined (PS3.3 C.7.3.1), in capitals; "" where the format does not say.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Scan:
     missing_slices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     has_physical_space: bool = True
+    body_part: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
