@@ -77,6 +77,8 @@ class Candidate:
         fault: An error of our own code that looking at the file ran into; `read_scan` raises it, so that the case
             fails and no other case does.
         notes: Notes that the scan will get, on how it was found.
+        frame_of_reference: FrameOfReferenceUID, for DICOM; "" where there is none. No output holds it.
+        parts: The scans that are scored together, of a case that stands for several.
     """
 
     name: str
@@ -94,6 +96,8 @@ class Candidate:
     description: str = ""
     fault: Exception | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    frame_of_reference: str = ""
+    parts: tuple["Candidate", ...] = ()
 
     @property
     def eligible(self) -> bool:
