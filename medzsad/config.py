@@ -130,6 +130,11 @@ class RunConfig(BaseModel):
         description="Only this series: SeriesInstanceUID, its beginning, SeriesNumber, or case name; several may be "
         "given.",
     )
+    together: bool = Field(
+        default=False,
+        description="Scans of one head in one frame of reference, such as T1, T2 and FLAIR, become one more case that "
+        "puts their scores together.",
+    )
     frame: int | None = Field(default=None, ge=0, description="Which frame of 4D data is scored, counted from 0.")
     all_frames: bool = Field(default=False, description="Score every frame of 4D data as a case of its own.")
     allow_irregular: bool = Field(

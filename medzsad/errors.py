@@ -54,6 +54,7 @@ class ReasonCode(StrEnum):
     SIZE_LIMIT = "SIZE_LIMIT"
     ARCHIVE_UNSAFE = "ARCHIVE_UNSAFE"
     NOTHING_SCORED = "NOTHING_SCORED"
+    NOT_TOGETHER = "NOT_TOGETHER"
 
 
 class MedzsadError(Exception):

@@ -4,6 +4,6 @@ Their code and ideas are independent of what models are trained on, and nothing 
 """
 
 from medzsad.phantoms.records import PhantomLesion, PhantomVolume
-from medzsad.phantoms.volume import make_phantom
+from medzsad.phantoms.volume import make_phantom, make_phantom_sequences
 
-__all__ = ["PhantomLesion", "PhantomVolume", "make_phantom"]
+__all__ = ["PhantomLesion", "PhantomVolume", "make_phantom", "make_phantom_sequences"]

@@ -1,5 +1,6 @@
 """From a seed to a volume: head, lesions, image, acquisition, and what the lesions measure on the final grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,9 +64,37 @@ def make_phantom(seed: int, *, lesion: bool) -> PhantomVolume:
     raise RuntimeError(f"No lesion of seed {seed} was visible in {_ATTEMPTS} draws; report this seed as an error.")
 
 
+def make_phantom_sequences(seed: int, families: Sequence[str]) -> tuple[PhantomVolume, ...]:
+    """Generated volumes of one head with lesions in one frame of reference, one for each kind of scan.
+
+    Each has a grid of its own, and a mask of the lesions that can be seen on it.
+
+    Args:
+        seed: Not negative.
+        families: Such as ("flair", "t1", "t2"); the first one decides which lesions there are.
+    """
+    rng = np.random.default_rng([seed, 0x53455153])
+    head = _head(rng, families[0], lesion=True)
+    shift_mm = rng.normal(0, 25, 3)
+    return tuple(
+        _scanned(rng, head, family, f"phantom_{seed}_{family}", lesion=True, shift_mm=shift_mm) for family in families
+    )
+
+
 def _attempt(rng: np.random.Generator, family: str, name: str, lesion: bool) -> PhantomVolume:
     """One draw: its lesions may have vanished on a coarse grid."""
-    head = _head(rng, family, lesion)
+    return _scanned(rng, _head(rng, family, lesion), family, name, lesion)
+
+
+def _scanned(
+    rng: np.random.Generator,
+    head: _Head,
+    family: str,
+    name: str,
+    lesion: bool,
+    shift_mm: NDArray[np.float64] | None = None,
+) -> PhantomVolume:
+    """One kind of scan of a head, whose place in the scanner is drawn where it is not given."""
     contrast = draw_contrast(rng, family, head.fatty)
     averaged = not lesion and family in ("t1", "t2", "pd") and rng.random() < 0.15
     grid = average_grid(rng) if averaged else draw_grid(rng, family)
@@ -75,7 +104,7 @@ def _attempt(rng: np.random.Generator, family: str, name: str, lesion: bool) -> 
     brain = grid.sample(head.layers.share_of(BRAIN_TISSUES, dict.fromkeys(TISSUES, 0.0)), 1) > 0.7
     labels = _labels(share, index, grid) if lesion else np.zeros(grid.shape, np.int32)
     affine = grid.affine.copy()
-    affine[:3, 3] += rng.normal(0, 25, 3)
+    affine[:3, 3] += rng.normal(0, 25, 3) if shift_mm is None else shift_mm
     records = measured_lesions(voxels, labels, brain, [item.kind for item in head.lesions], affine)
     mask = np.isin(labels, list(records)) & (labels > 0)
     return PhantomVolume(

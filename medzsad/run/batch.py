@@ -19,6 +19,7 @@ from medzsad.scan.limits import read_limits
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate, Candidates
 from medzsad.scan.sources import FolderSource, ScanSource
+from medzsad.scan.together import with_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ def _check_order(order: RunOrder) -> None:
 def _found(order: RunOrder, source: ScanSource) -> Candidates:
     candidates = source.candidates(read_limits(order.config))
     if candidates:
-        return candidates
+        grouped = with_groups(candidates) if order.config.together else candidates
+        return Candidates(grouped, candidates.not_understood)
     remark = f" {candidates.remark}" if candidates.remark else ""
     if order.source is not None:
         raise ConfigError(f"The source holds no scan. Check what it was asked for.{remark}")

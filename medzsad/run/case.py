@@ -19,6 +19,7 @@ from medzsad.output.schema import CalibrationRecord, CaseRecord, RunManifest
 from medzsad.run.key import content_digest, key_of
 from medzsad.run.pipeline import detect_scan
 from medzsad.run.site_file import read_site
+from medzsad.run.together import ScansTogether, detect_together, read_together
 from medzsad.scan.limits import read_limits
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, Scan
@@ -43,12 +44,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A case before it is scored: one of a finished record, a result (refused or failed), a scan in memory."""
+    """A case before it is scored: one of a finished record, a result (refused or failed), scans in memory."""
 
     facts: CaseFacts
     done: CaseRecord | None = None
     result: CaseResult | None = None
-    scan: Scan | None = None
+    scan: Scan | ScansTogether | None = None
     keep_files: bool = False
 
 
@@ -130,6 +131,8 @@ class CaseRunner:
         if prepared.scan is None:
             return prepared.result
         try:
+            if isinstance(prepared.scan, ScansTogether):
+                return detect_together(prepared.scan, self.detector, self.config)
             return detect_scan(prepared.scan, self.detector, self.config)
         except ConfigError:
             # The same for every case: the run as a whole is wrong.
@@ -180,7 +183,8 @@ class CaseRunner:
         candidate = facts.candidate
         if candidate.code is not None:
             raise RefusedError(candidate.code, candidate.reason)
-        return Prepared(facts, scan=read_scan(candidate, read_limits(self.config)))
+        read = read_together if candidate.parts else read_scan
+        return Prepared(facts, scan=read(candidate, read_limits(self.config)))
 
     def _stored_result(self, candidate: Candidate) -> CaseRecord | None:
         # Only results are taken over: a refusal costs little to repeat and may have been the machine's.

@@ -37,6 +37,7 @@ ScanLike: TypeAlias = "Scan | Path | str | NDArray[np.generic] | nib.spatialimag
 # They choose cases, or how many are run; `detect` scores one scan.
 _OF_RUNS = {
     "all_frames": "choose a frame with frame=..., or use `medzsad run --all-frames`",
+    "together": "leave it out, or use `medzsad run --together`",
     "workers": "leave it out, or use `medzsad run --workers`",
 }
 

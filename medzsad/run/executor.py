@@ -188,7 +188,8 @@ class ReadAhead:
                 coming = files.submit(runner.prepare, following, wait)
 
     def _is_small(self, candidate: Candidate) -> bool:
-        return math.prod(candidate.shape or (self.large_voxels,)) < self.large_voxels
+        held = candidate.parts or (candidate,)
+        return sum(math.prod(one.shape or (self.large_voxels,)) for one in held) < self.large_voxels
 
 
 def tell(observer: Observer, end: Ended) -> None:

@@ -21,6 +21,7 @@ _NOT_IN_KEY = frozenset(
     {
         "series",
         "all_frames",
+        "together",  # a case that stands for several is known by its files
         "allow_labels",
         "max_voxels",
         "max_archive_bytes",

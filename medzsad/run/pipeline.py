@@ -1,8 +1,12 @@
 """One scan to one result: slices, scores, the scan's own grid, threshold, lesions."""
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medzsad.config import Axis, RunConfig
 from medzsad.context.score import ContextScore, ScoredPlane, score_in_context
@@ -16,6 +20,7 @@ from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_prec
 from medzsad.scoring.engine import ScoreVolume, score_stack
 from medzsad.slices.stack import MIN_TISSUE_FRACTION, SliceStack, stack_slices
 from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
+from medzsad.volume.decision import Rule
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
 from medzsad.weights.load import load_detector as _load_detector
 
@@ -46,24 +51,67 @@ def load_detector(
 
 def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult:
     """The result for a scan in memory under a checked configuration."""
-    if config.modality is not None:
-        note = f"The modality {config.modality} was given by the user."
-        scan = replace(scan, modality=config.modality, notes=(*scan.notes, note))
+    scan = with_modality(scan, config)
     # First, so that a run with no usable threshold or word ends before any time is spent.
     detector.word(config.class_name)
     rule = rule_for(scan, detector, config)
+    return decided(score_scan(scan, detector, config), rule, config)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredScan:
+    """A scan with its scores, before anything is decided.
+
+    Attributes:
+        scan: That was scored.
+        stack: Its slices.
+        slices: One entry per slice along the slicing axis.
+        score: (i, j, k) float32 in [0, 1], in the scan's grid.
+        outside: (i, j, k) bool, the air around the body; None if it was not looked for or not found.
+        spread: Gives (i, j, k) standard deviations over prompt samples, or None.
+        notes: What the report is to say of how it was scored.
+    """
+
+    scan: Scan
+    stack: SliceStack
+    slices: tuple[SliceScore, ...]
+    score: NDArray[np.float32] = field(repr=False)
+    outside: NDArray[np.bool_] | None = field(repr=False)
+    spread: Callable[[], NDArray[np.float32] | None] = field(repr=False)
+    notes: tuple[str, ...]
+
+
+def score_scan(scan: Scan, detector: Detector, config: RunConfig) -> ScoredScan:
+    """The scores of a scan in its own grid, with their context.
+
+    Raises:
+        RefusedError: NOTHING_SCORED, no slice shows tissue.
+    """
     stack = _stack(scan, detector, config)
     if not stack.tissue.any():
         raise RefusedError(ReasonCode.NOTHING_SCORED, _nothing_scored(scan, stack))
     scores = _scores(stack, detector, config)
     slices = _slice_scores(stack, scores)
     in_context = _in_context(scan, stack, scores, detector, config)
-    score = in_context.score
+    # Only lesions are told their spread; without any, a volume less is held.
+    return ScoredScan(
+        scan,
+        stack,
+        slices,
+        in_context.score,
+        in_context.outside,
+        lambda: None if scores.spread is None else stack.restore(scores.spread),
+        _notes(stack, scores) + in_context.notes,
+    )
+
+
+def decided(scored: ScoredScan, rule: Rule, config: RunConfig) -> CaseResult:
+    """The result that a rule makes of the scores of a scan."""
+    scan, stack, score = scored.scan, scored.stack, scored.score
     made = lesions_by_rule(
         rule,
         score,
-        # Only lesions are told their spread; without any, a volume less is held.
-        lambda: None if scores.spread is None else stack.restore(scores.spread),
+        scored.spread,
         scan,
         stack.window,
         slice_axis=stack.plan.axis,
@@ -77,15 +125,23 @@ def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult
         mask=made.mask,
         spread=made.spread,
         lesions=made.lesions,
-        slices=slices,
+        slices=scored.slices,
         slice_axis=stack.plan.axis,
         threshold=rule.threshold,
         threshold_provenance=rule.provenance,
         decision=made.taken,
         window=stack.window.record(),
-        notes=scan.notes + _notes(stack, scores) + in_context.notes + made.notes,
+        notes=scan.notes + scored.notes + made.notes,
         warnings=_warnings(scan, stack, config) + rule.warnings,
     )
+
+
+def with_modality(scan: Scan, config: RunConfig) -> Scan:
+    """The scan with the modality that the user has given, if any, and a note on it."""
+    if config.modality is None:
+        return scan
+    note = f"The modality {config.modality} was given by the user."
+    return replace(scan, modality=config.modality, notes=(*scan.notes, note))
 
 
 def settled(config: RunConfig, detector: Detector) -> RunConfig:

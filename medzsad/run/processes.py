@@ -191,7 +191,10 @@ def _serve(connection: Connection, work: CaseWork, threads: int, log_level: int)
     except MedzsadError as error:
         connection.send(error)
         return
-    connection.send(_READY)
+    try:
+        connection.send(_READY)
+    except OSError:  # all cases were done before this process was ready
+        return
     with runner.locks:
         while True:
             try:

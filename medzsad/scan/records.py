@@ -77,6 +77,8 @@ class Candidate:
         fault: An error of our own code that looking at the file ran into; `read_scan` raises it, so that the case
             fails and no other case does.
         notes: Notes that the scan will get, on how it was found.
+        frame_of_reference: FrameOfReferenceUID, for DICOM; "" where there is none. No output holds it.
+        parts: The scans that are scored together, of a case that stands for several.
     """
 
     name: str
@@ -94,6 +96,8 @@ class Candidate:
     description: str = ""
     fault: Exception | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    frame_of_reference: str = ""
+    parts: tuple["Candidate", ...] = ()
 
     @property
     def eligible(self) -> bool:
@@ -159,6 +163,7 @@ class Scan:
         notes: What was done to make it readable, for the report; empty for a plain scan.
         has_physical_space: Whether spacing and place were measured. A picture has pixels only: one of them counts as
             1 mm in `affine_ras`, which is no length, volume or position of anything.
+        body_part: DICOM BodyPartExamined (PS3.3 C.7.3.1), in capitals; "" where the format does not say.
     """
 
     name: str
@@ -170,6 +175,7 @@ class Scan:
     missing_slices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     has_physical_space: bool = True
+    body_part: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -108,6 +108,11 @@ def opened_case(source: ScanSource, candidate: Candidate, into: Path | None) -> 
     """
     if not candidate.eligible:
         yield candidate
+        return
+    if candidate.parts:
+        with ExitStack() as stack:
+            parts = tuple(stack.enter_context(opened_case(source, part, into)) for part in candidate.parts)
+            yield replace(candidate, parts=parts, files=tuple(file for part in parts for file in part.files))
         return
     with refusing(candidate.label, problem="cannot be fetched"):
         folder = Path(tempfile.mkdtemp(prefix="case-", dir=into))

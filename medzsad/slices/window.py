@@ -23,12 +23,16 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
     "stroke": (40.0, 40.0),
     "subdural": (75.0, 215.0),
 }
-DEFAULT_CT_WINDOW = "soft-tissue"
+DEFAULT_CT_WINDOW, HEAD_CT_WINDOW = "soft-tissue", "brain"
+_HEAD_PARTS = frozenset({"HEAD", "BRAIN", "SKULL"})
 
 # Air and lung lie below, soft tissue above (HU).
 _CT_TISSUE_HU = -300.0
 _SAMPLE_VOXELS = 8_000_000
 _LONG_SIDE = 64
+# Bone and brain on CT (HU), and the least shares of them in a head; of brain where skull and air were removed.
+_BONE_HU, _BRAIN_HU, _STRIPPED_HU = 300.0, (0.0, 80.0), -200.0
+_BONE_SHARE, _BRAIN_SHARE, _STRIPPED_SHARE = 0.10, 0.45, 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,38 @@ def resolve_window(scan: Scan, choice: str = "auto") -> Window:
             f"Unknown window '{choice}'. Use auto, percentiles, LOW,HIGH, or one of {', '.join(CT_WINDOWS)}."
         )
     if modality == "CT":
-        return _preset(DEFAULT_CT_WINDOW, tissue, "default for CT")
+        return _ct_window(scan, sample, tissue)
     if modality == "PICTURE" and sample.min() >= 0.0 and 1.0 < sample.max() <= 255.0:
         return Window("8-bit", 0.0, 255.0, -1.0, "range of 8-bit pictures")
     return _percentiles(sample, tissue, f"default for modality '{modality or 'unknown'}'", scan)
+
+
+def _ct_window(scan: Scan, sample: NDArray[np.float32], tissue: float) -> Window:
+    """In the window of soft tissue gray and white matter look the same, and blood is hardly brighter."""
+    if scan.body_part in _HEAD_PARTS:
+        return _preset(HEAD_CT_WINDOW, tissue, f"the file says that a CT of the {scan.body_part.lower()} was made")
+    if not scan.body_part and looks_like_head(sample):
+        return _preset(
+            HEAD_CT_WINDOW, tissue, "the CT looks like one of a head by its shares of bone and brain; see --window"
+        )
+    return _preset(DEFAULT_CT_WINDOW, tissue, "default for CT")
+
+
+def looks_like_head(values_hu: NDArray[np.float32]) -> bool:
+    """Whether the voxels of a CT are those of a head, whole or with everything but the brain removed.
+
+    Of what is denser than air a tenth is bone in a head, a third of that in a trunk; of a brain alone, nearly all
+    lies between 0 and 80 HU.
+    """
+    low = float(values_hu.min())
+    stripped = low > _STRIPPED_HU
+    tissue = values_hu[values_hu > (low if stripped else _CT_TISSUE_HU)]
+    if not tissue.size:
+        return False
+    brain = float(np.mean((tissue >= _BRAIN_HU[0]) & (tissue <= _BRAIN_HU[1])))
+    if stripped:
+        return brain >= _STRIPPED_SHARE
+    return brain >= _BRAIN_SHARE and float(np.mean(tissue > _BONE_HU)) >= _BONE_SHARE
 
 
 def looks_like_hounsfield(scan: Scan) -> bool:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import medzsad
 import medzsad.phantoms
-from medzsad.phantoms import PhantomVolume, make_phantom
+from medzsad.phantoms import PhantomVolume, make_phantom, make_phantom_sequences
 from medzsad.phantoms.__main__ import main
 from medzsad.phantoms.contrasts import FAMILIES, draw_contrast
 from medzsad.phantoms.grids import draw_grid
@@ -157,3 +157,18 @@ def test_the_command_writes_volumes_masks_and_a_sheet(tmp_path: Path) -> None:
     assert names[0].endswith("_2.nii.gz")
     assert names[1].endswith("_2_mask.nii.gz")
     assert names[2] == "sheet.png"
+
+
+def test_sequences_show_one_head_in_one_frame_of_reference() -> None:
+    flair, t1 = make_phantom_sequences(3, ("flair", "t1"))
+    assert (flair.family, t1.family) == ("flair", "t1")
+    assert flair.mask.any()
+    points = flair.affine_ras[:3, :3] @ np.argwhere(flair.mask).T + flair.affine_ras[:3, 3:]
+    index = np.linalg.inv(t1.affine_ras)[:3] @ np.vstack([points, np.ones(points.shape[1])])
+    inside = ((index > -0.5) & (index < np.array(t1.mask.shape)[:, None] - 0.5)).all(axis=0)
+    rounded = np.rint(index[:, inside]).astype(int)
+    grown = ndimage.binary_dilation(t1.mask, iterations=1)
+    assert t1.mask.any()
+    assert grown[tuple(rounded)].mean() > 0.6
+    again = make_phantom_sequences(3, ("flair", "t1"))[1]
+    assert np.array_equal(again.voxels, t1.voxels)

@@ -1,11 +1,13 @@
 """Windows: presets for CT, percentiles of the whole volume for the rest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from medzsad.errors import ConfigError
 from medzsad.scan.records import Scan, Source
-from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield, resolve_window
+from medzsad.slices.window import CT_WINDOWS, looks_like_head, looks_like_hounsfield, resolve_window
 
 
 def _scan(voxels: np.ndarray, modality: str = "MR") -> Scan:
@@ -23,6 +25,38 @@ def _body(background: float, tissue: float, fluid: float) -> np.ndarray:
 def test_ct_takes_a_preset_in_hounsfield_units() -> None:
     window = resolve_window(_scan(_body(-1000, 40, 0), "CT"))
     assert (window.low, window.high, window.name) == (-160.0, 240.0, "soft-tissue")
+
+
+def _head() -> np.ndarray:
+    """Brain within bone within skin, in air."""
+    x = np.linspace(-1, 1, 48)
+    radius = np.sqrt(x[:, None, None] ** 2 + x[None, :, None] ** 2 + x[None, None, :24] ** 2)
+    voxels = np.full(radius.shape, -1000.0)
+    voxels[radius < 0.85] = 20.0
+    voxels[radius < 0.8] = 900.0
+    voxels[radius < 0.7] = 35.0
+    return voxels
+
+
+def test_ct_of_a_head_takes_the_brain_window_by_its_values() -> None:
+    window = resolve_window(_scan(_head(), "CT"))
+    assert (window.low, window.high, window.name) == (0.0, 80.0, "brain")
+    assert "looks like one of a head" in window.source
+
+
+def test_what_the_file_says_of_the_body_part_comes_first() -> None:
+    body = replace(_scan(_body(-1000, 40, 0), "CT"), body_part="HEAD")
+    assert resolve_window(body).name == "brain"
+    knee = replace(_scan(_head(), "CT"), body_part="KNEE")
+    assert resolve_window(knee).name == "soft-tissue"
+
+
+def test_a_brain_alone_is_a_head_and_a_trunk_is_none() -> None:
+    brain = np.where(_head() == 35.0, 35.0, 0.0)
+    assert looks_like_head(brain)
+    trunk = np.where(_head() == 900.0, -90.0, _head())  # fat in place of bone
+    assert not looks_like_head(trunk)
+    assert not looks_like_head(np.full((4, 4, 4), -1000.0))
 
 
 def test_no_slice_of_a_thin_stack_is_left_out_of_the_percentiles() -> None:

@@ -34,7 +34,7 @@ _TAGS = [
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", *DESCRIPTION_TAGS,
+    "BodyPartExamined", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", *DESCRIPTION_TAGS,
 ]  # fmt: skip
 _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "ImageType")
 _META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
@@ -95,6 +95,7 @@ class FileHeader:
     series_number: int | None
     description: str
     modality: str
+    body_part: str
     transfer_syntax: str
     undecodable: str
     image_type: tuple[str, ...]
@@ -199,6 +200,7 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
         series_number=integer_of(header_value(dataset, "SeriesNumber", place)),
         description=shown_description(dataset, place),
         modality=modality,
+        body_part=code_of(header_value(dataset, "BodyPartExamined", place)),
         transfer_syntax=uid_name(syntax) or "unknown",
         undecodable=syntax_problem(syntax, header_count(dataset, "BitsStored", place, otherwise=8)),
         image_type=image_type,

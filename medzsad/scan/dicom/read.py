@@ -54,6 +54,7 @@ def read_dicom(candidate: Candidate, limits: ReadLimits) -> Scan:
         voxels=grid.voxels,
         affine_ras=grid.affine_ras,
         modality=first.modality,
+        body_part=first.body_part,
         acquisition_axis=2,
         source=Source(
             kind="dicom",

@@ -56,6 +56,7 @@ def judge_series(
         modality=first.modality,
         series_number=first.series_number,
         description=first.description,
+        frame_of_reference=first.frame_of_reference_uid,
     )
     if any(header.mosaic for header in headers):
         return [_refused(base, ReasonCode.SERIES_MOSAIC, _MOSAIC.format(label))]

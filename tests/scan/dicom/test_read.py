@@ -81,6 +81,16 @@ def test_highdicom_agrees_with_slices_placed_one_by_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values_in_world(placed, scan), scan.voxels)
 
 
+def test_the_body_part_is_read(tmp_path: Path) -> None:
+    write_dicom_series(tmp_path, phantom_scan((20, 24, 5)))
+    assert read_only(tmp_path).body_part == ""
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.BodyPartExamined = "HEAD"
+        dataset.save_as(path)
+    assert read_only(tmp_path).body_part == "HEAD"
+
+
 @pytest.mark.parametrize("multiframe", [False, True], ids=["files", "enhanced"])
 def test_rescale_is_applied(tmp_path: Path, multiframe: bool) -> None:
     phantom = phantom_scan((20, 24, 6), modality="CT")
