@@ -17,6 +17,9 @@ from medzsad.slices.transforms import clip_normalize
 # Share of the pixels of normal images that the threshold lets through.
 FALSE_PIXELS = 0.005
 
+# Shares of normal pixels whose scores are kept, so that scores of different weights can be compared.
+_KEPT_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+
 # A power of two, so that a float32 score reaches the edge of its bin exactly as the bin's number says.
 _BINS = 2**16
 _BATCH = 8
@@ -32,11 +35,14 @@ class Calibration:
         threshold: The chosen score; at and above it a pixel counts as lesion.
         provenance: A sentence that says how, with counts and rates.
         metrics: Values by name; `auxiliary_*` are left out without normal auxiliary images.
+        normal_scores: Rising (score, share) pairs: at most this share of the pixels of each set reaches the score,
+            or the score is 1, which a saturated map reaches more often.
     """
 
     threshold: float
     provenance: str
     metrics: dict[str, float]
+    normal_scores: tuple[tuple[float, float], ...]
 
 
 @dataclass(slots=True)
@@ -92,13 +98,15 @@ def calibrate(
     sets = {name: counts for name, counts in (("auxiliary", auxiliary), ("phantom", made)) if counts.images}
     if not sets:
         raise ConfigError("A threshold needs normal images: give auxiliary ones, or at least one phantom.")
-    place = max(_first_place(_share_from(counts.pixels), false_pixels) for counts in sets.values())
+    rates = [_share_from(counts.pixels) for counts in sets.values()]
+    place = _place_in_all(rates, false_pixels)
     metrics: dict[str, float] = {}
     for name, counts in sets.items():
         metrics[f"{name}_images"] = float(counts.images)
         metrics[f"{name}_false_pixels"] = float(_share_from(counts.pixels)[place])
         metrics[f"{name}_images_touched"] = float(_share_from(counts.peaks)[place])
-    return Calibration(place / _BINS, _provenance(metrics, false_pixels), metrics)
+    kept = tuple((_place_in_all(rates, share) / _BINS, share) for share in _KEPT_SHARES)
+    return Calibration(place / _BINS, _provenance(metrics, false_pixels), metrics, kept)
 
 
 def _phantoms(count: int, side: int, class_name: str) -> Iterator[tuple[Tensor, Sequence[str]]]:
@@ -127,6 +135,10 @@ def _share_from(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of the counted that lies in each bin or above."""
     above = counts[::-1].cumsum()[::-1]
     return np.asarray(above / above[0])
+
+
+def _place_in_all(rates: Sequence[NDArray[np.float64]], limit: float) -> int:
+    return max(_first_place(one, limit) for one in rates)
 
 
 def _first_place(rates: NDArray[np.float64], limit: float) -> int:

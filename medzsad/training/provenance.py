@@ -70,6 +70,7 @@ def finished_card(card: WeightsCard, history: Sequence[Mapping[str, Any]], found
     update = {
         "threshold": found.threshold,
         "threshold_provenance": found.provenance,
+        "normal_scores": found.normal_scores,
         "provenance": {**card.provenance, **found_out},
     }
     return card.model_copy(update=update)

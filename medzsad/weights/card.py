@@ -153,6 +153,8 @@ class ModelCard(BaseModel):
         clip_sha256: Of the tower's file; in a weights file empty where the tower is inside.
         threshold: Score from which a pixel counts as lesion; None where none is known.
         threshold_provenance: How it was found.
+        normal_scores: Rising (score, share) pairs: on normal images of the calibration at most this share of the pixels
+            reaches the score; empty where none are known.
         decision: How candidates become lesions; None where every one of them is one.
         license: Of the weights.
         source: Where they come from.
@@ -173,6 +175,7 @@ class ModelCard(BaseModel):
     clip_sha256: str = ""
     threshold: float | None = None
     threshold_provenance: str = ""
+    normal_scores: tuple[tuple[float, float], ...] = ()
     decision: Decisions | None = None
     license: str = ""
     source: str = ""
@@ -221,7 +224,7 @@ class WeightsCard(ModelCard):
     def to_json(self) -> str:
         """As JSON, keys sorted, without the digest of the file."""
         # What is not there is left out, so that the digests of files made before there was any still hold.
-        left_out = {"sha256"} | {name for name in ("context", "decision") if getattr(self, name) is None}
+        left_out = {"sha256"} | {name for name in ("context", "decision", "normal_scores") if not getattr(self, name)}
         return json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, ensure_ascii=False)
 
 

@@ -56,7 +56,11 @@ def train_mini(config: MiniConfig, out: Path) -> Path:
     # Calibrated and measured as stored: float16, read back.
     detector = load_detector(path)
     found = calibrate(detector, sound_images(held_out, SPEC.image_size), class_name=_CLASS_NAME)
-    chosen = {"threshold": found.threshold, "threshold_provenance": found.provenance}
+    chosen = {
+        "threshold": found.threshold,
+        "threshold_provenance": found.provenance,
+        "normal_scores": found.normal_scores,
+    }
     save_weights(path, prompts, card.model_copy(update=chosen), clip, half=True)
     figures = {"threshold": found.threshold, **found.metrics, **held_out_figures(detector, held_out, found.threshold)}
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -120,3 +120,14 @@ class _Broken(BrightnessDetector):
 def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ScoringError, match="non-finite"):
         calibrate(_Broken(SIDE), batches(sound()), phantoms=0, class_name="tissue")
+
+
+def test_kept_scores_rise_and_are_reached_by_at_most_their_share_of_each_set() -> None:
+    calibration = found()
+    scores, shares = zip(*calibration.normal_scores, strict=True)
+    assert list(scores) == sorted(scores)
+    assert list(shares) == sorted(shares, reverse=True)
+    assert (calibration.threshold, 0.005) in calibration.normal_scores
+    for score, share in calibration.normal_scores:
+        assert score == 1.0 or max(rate(sound(), score), rate(phantom_levels(12), score)) <= share + 1e-9
+    assert scores[0] < 1.0
