@@ -34,6 +34,13 @@ def _known_modality(value: str) -> str:
 
 Modality = Annotated[str, AfterValidator(_known_modality)]
 PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+
+
+def _several(value: object) -> object:
+    """A single name as a tuple of one."""
+    return (value,) if isinstance(value, str | Path) else value
+
+
 UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
 SigmaMm = Annotated[float, Field(ge=0.0, le=100.0)]
 Options = TypeVar("Options", bound=BaseModel)
@@ -52,9 +59,11 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weights: PathText = Field(
-        default="medzsad-mini",
-        description="Name of installed weights (`medzsad weights list`) or path of a weights file.",
+    weights: Annotated[tuple[PathText, ...], BeforeValidator(_several)] = Field(
+        default=("medzsad-mini",),
+        min_length=1,
+        description="Name of installed weights (`medzsad weights list`) or path of a weights file; with several, their "
+        "comparable scores are averaged.",
     )
     clip_weights: PathText | None = Field(
         default=None,

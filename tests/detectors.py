@@ -18,6 +18,8 @@ from medzsad.weights.card import WeightsCard
 class BrightnessDetector(nn.Module):
     """Scores a pixel with its brightness in [0, 1] and an image with its brightest pixel."""
 
+    uses_class_names = True
+
     def __init__(self, size: int = 96, threshold: float | None = 0.8) -> None:
         super().__init__()
         self.spec = TowerSpec(image_size=size, layers=(1,))

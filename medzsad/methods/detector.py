@@ -87,13 +87,18 @@ class Detector(nn.Module):
         )
         return prediction
 
+    @property
+    def uses_class_names(self) -> bool:
+        """Whether the word for an object takes part in the prompts."""
+        return self.model.uses_class_names
+
     def word(self, wanted: str | None = None) -> str:
         """The word for the object in the prompts: the wanted one, else that of the weights; "" if none takes part.
 
         Raises:
             ConfigError: The method uses no word, or the tower has no embedding of this one.
         """
-        if not self.model.uses_class_names:
+        if not self.uses_class_names:
             if wanted:
                 raise ConfigError(
                     f"The method {self.method.title} uses no class name, so {wanted!r} would do nothing; leave it out."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medzsad.config import RunConfig
 from medzsad.errors import ConfigError, RefusedError
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.output.collect import rebuild_reports
 from medzsad.progress import Observer, Silent
 from medzsad.run.case import CaseRunner
@@ -42,7 +42,7 @@ class RunOrder:
     source: ScanSource | None = None
 
 
-def plan_run(order: RunOrder, detector: Detector | None = None) -> Iterator[str]:
+def plan_run(order: RunOrder, detector: Model | None = None) -> Iterator[str]:
     """One line per case on what `run_cases` would do; nothing is scored or written.
 
     Args:
@@ -76,7 +76,7 @@ def run_cases(
     order: RunOrder,
     observer: Observer | None = None,
     *,
-    detector: Detector | None = None,
+    detector: Model | None = None,
     executor: Executor | None = None,
 ) -> RunSummary:
     """Scores every case and writes its files, then the reports of all cases in the folder.

@@ -11,7 +11,7 @@ import torch
 from medzsad.config import RunConfig
 from medzsad.environment import package_versions
 from medzsad.errors import ConfigError, MedzsadError, OutputError, RefusedError
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.output.case import case_record, read_case, write_case
 from medzsad.output.facts import CaseFacts
 from medzsad.output.lock import CaseLocks
@@ -70,7 +70,7 @@ class CaseRunner:
     out: Path
     config: RunConfig
     overwrite: bool
-    detector: Detector
+    detector: Model
     locks: CaseLocks
     source: ScanSource = LOCAL_FILES
     into: Path | None = None
@@ -192,12 +192,12 @@ class CaseRunner:
         return record if record is not None and record.outcome in (Outcome.LESION, Outcome.NO_LESION) else None
 
 
-def told_model(detector: Detector, config: RunConfig) -> ModelCard:
+def told_model(detector: Model, config: RunConfig) -> ModelCard:
     """What reports say of the model, with the word that its prompts are given."""
     return detector.card.told(detector.word(config.class_name))
 
 
-def run_manifest(detector: Detector, config: RunConfig) -> RunManifest:
+def run_manifest(detector: Model, config: RunConfig) -> RunManifest:
     """What a run is made with; `config` leaves nothing to the device."""
     return RunManifest(
         medzsad_version=__version__,
@@ -223,7 +223,7 @@ def _calibration(path: Path) -> CalibrationRecord:
     )
 
 
-def digest_and_key(candidate: Candidate, detector: Detector, config: RunConfig) -> tuple[str, str]:
+def digest_and_key(candidate: Candidate, detector: Model, config: RunConfig) -> tuple[str, str]:
     """The digest of the input's bytes, and the key of its result; both "" if there are none or they cannot be read.
 
     A case without a key is looked at anew in the next run.

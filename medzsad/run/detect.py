@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medzsad.config import RunConfig, make_config
 from medzsad.errors import ConfigError, LockedError, RefusedError
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.output.case import write_case
 from medzsad.output.collect import write_manifest
 from medzsad.output.facts import CaseFacts
@@ -20,7 +20,7 @@ from medzsad.output.paths import case_paths
 from medzsad.output.schema import RunManifest
 from medzsad.run.case import digest_and_key, run_manifest, told_model
 from medzsad.run.key import key_of
-from medzsad.run.pipeline import detect_scan, load_detector, settled
+from medzsad.run.pipeline import detect_scan, load_model, settled
 from medzsad.run.threads import given_threads
 from medzsad.scan.archive import temporary_unpack_dir
 from medzsad.scan.arrays import scan_of_array
@@ -74,7 +74,7 @@ def detect(
     *,
     affine: ArrayLike | None = None,
     name: str = "scan",
-    detector: Detector | None = None,
+    detector: Model | None = None,
     **options: Any,
 ) -> SavableResult:
     """The result for one scan: score and mask in its own grid, and the lesions.
@@ -103,9 +103,7 @@ def detect(
     if affine is not None and not isinstance(scan, np.ndarray):
         raise ConfigError("An affine goes with an array; scans of other kinds bring their own.")
     if detector is None:
-        detector = load_detector(
-            config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
-        )
+        detector = load_model(config)
     config = settled(config, detector)
     with given_threads(config.threads):
         found = _in_memory(scan, affine, name)
@@ -124,7 +122,7 @@ def detect(
 
 
 def _savable(
-    scan: Scan, candidate: Candidate, keys: tuple[str, str], detector: Detector, config: RunConfig
+    scan: Scan, candidate: Candidate, keys: tuple[str, str], detector: Model, config: RunConfig
 ) -> SavableResult:
     result = detect_scan(scan, detector, config)
     return SavableResult(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medzsad.config import RunConfig
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.output.collect import write_manifest
 from medzsad.output.lock import CaseLocks
 from medzsad.progress import Observer
@@ -19,14 +19,12 @@ from medzsad.run.rule import checked_site
 from medzsad.scan.records import Candidate
 from medzsad.scan.sources import LOCAL_FILES, ScanSource
 
-Loader = Callable[[RunConfig], Detector]
+Loader = Callable[[RunConfig], Model]
 
 
-def load_by_config(config: RunConfig) -> Detector:
+def load_by_config(config: RunConfig) -> Model:
     """The detector that the options name."""
-    return pipeline.load_detector(
-        config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
-    )
+    return pipeline.load_model(config)
 
 
 @dataclass(frozen=True)
@@ -197,14 +195,14 @@ def tell(observer: Observer, end: Ended) -> None:
     observer.ended(end.record.name, end.record.outcome, end.record.message)
 
 
-def with_detector(work: CaseWork, detector: Detector | None) -> CaseWork:
+def with_detector(work: CaseWork, detector: Model | None) -> CaseWork:
     """The work with a detector that is loaded already; as it is without one."""
     return work if detector is None else replace(work, load=_Given(detector))
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    detector: Detector
+    detector: Model
 
-    def __call__(self, config: RunConfig) -> Detector:
+    def __call__(self, config: RunConfig) -> Model:
         return self.detector

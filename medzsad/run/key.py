@@ -9,7 +9,7 @@ from typing import Any
 from medzsad.config import RunConfig
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.files import file_sha256
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.run.site_file import read_site
 from medzsad.scan.names import shown_name
 from medzsad.scan.records import Candidate
@@ -93,7 +93,7 @@ def case_key(candidate: Candidate, content: str, options: Mapping[str, Any], wei
     return json_digest(description)
 
 
-def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Detector) -> str:
+def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Model) -> str:
     """The key of a case under a checked configuration and a detector; see `case_key`.
 
     Raises:

@@ -1,7 +1,7 @@
 """One scan to one result: slices, scores, the scan's own grid, threshold, lesions."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from medzsad.context.score import ContextScore, ScoredPlane, score_in_context
 from medzsad.context.settings import context_of, with_context
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Ensemble, Model, comparable_score
 from medzsad.methods.noise import SharedNoise
+from medzsad.run.remarks import notes_on, nothing_scored, warnings_on
 from medzsad.run.rule import lesions_by_rule, rule_for
 from medzsad.scan.records import Scan
 from medzsad.scoring.device import batch_that_fits, resolve_device, resolve_precision
 from medzsad.scoring.engine import ScoreVolume, score_stack
-from medzsad.slices.stack import MIN_TISSUE_FRACTION, SliceStack, stack_slices
-from medzsad.slices.window import CT_WINDOWS, looks_like_hounsfield
+from medzsad.slices.stack import SliceStack, stack_slices
 from medzsad.volume.decision import Rule
 from medzsad.volume.records import CaseResult, Outcome, SliceScore
 from medzsad.weights.load import load_detector as _load_detector
@@ -49,7 +50,21 @@ def load_detector(
     return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=resolve_device(device))
 
 
-def detect_scan(scan: Scan, detector: Detector, config: RunConfig) -> CaseResult:
+def load_model(config: RunConfig) -> Model:
+    """The detector that the options name, or the ensemble of several.
+
+    Raises:
+        WeightsError: Weights are missing, damaged or do not fit the tower.
+        ConfigError: The device is unknown, or weights cannot be members of an ensemble.
+    """
+    loaded = [
+        load_detector(one, clip_weights=config.clip_weights, samples=config.samples, device=config.device)
+        for one in config.weights
+    ]
+    return loaded[0] if len(loaded) == 1 else Ensemble(loaded)
+
+
+def detect_scan(scan: Scan, detector: Model, config: RunConfig) -> CaseResult:
     """The result for a scan in memory under a checked configuration."""
     scan = with_modality(scan, config)
     # First, so that a run with no usable threshold or word ends before any time is spent.
@@ -81,15 +96,17 @@ class ScoredScan:
     notes: tuple[str, ...]
 
 
-def score_scan(scan: Scan, detector: Detector, config: RunConfig) -> ScoredScan:
+def score_scan(scan: Scan, detector: Model, config: RunConfig) -> ScoredScan:
     """The scores of a scan in its own grid, with their context.
 
     Raises:
         RefusedError: NOTHING_SCORED, no slice shows tissue.
     """
+    if isinstance(detector, Ensemble):
+        return _score_by_all(scan, detector, config)
     stack = _stack(scan, detector, config)
     if not stack.tissue.any():
-        raise RefusedError(ReasonCode.NOTHING_SCORED, _nothing_scored(scan, stack))
+        raise RefusedError(ReasonCode.NOTHING_SCORED, nothing_scored(scan, stack))
     scores = _scores(stack, detector, config)
     slices = _slice_scores(stack, scores)
     in_context = _in_context(scan, stack, scores, detector, config)
@@ -101,7 +118,47 @@ def score_scan(scan: Scan, detector: Detector, config: RunConfig) -> ScoredScan:
         in_context.score,
         in_context.outside,
         lambda: None if scores.spread is None else stack.restore(scores.spread),
-        _notes(stack, scores) + in_context.notes,
+        notes_on(stack, scores) + in_context.notes,
+    )
+
+
+def _score_by_all(scan: Scan, ensemble: Ensemble, config: RunConfig) -> ScoredScan:
+    """The mean of the members' comparable scores; their spread is the standard deviation over the members."""
+    first, notes = None, []
+    mean = squares = np.zeros(0, np.float32)
+    slices: list[tuple[SliceScore, ...]] = []
+    for number, member in enumerate(ensemble.members, start=1):
+        word = ensemble.word_of(member, config.class_name)
+        scored = score_scan(scan, member, config.model_copy(update={"class_name": word or None}))
+        score = comparable_score(scored.score, member.card.normal_scores)
+        slices.append(scored.slices)
+        if first is None:
+            first, notes, mean, squares = scored, list(scored.notes), score, np.zeros_like(score)
+            continue
+        notes += [note for note in scored.notes if note not in notes]
+        step = score - mean
+        mean += step / number
+        squares += step * (score - mean)
+    assert first is not None
+    spread = np.sqrt(np.maximum(squares / len(ensemble.members), 0.0))
+    notes.append(f"The comparable scores of {ensemble.card.name} were averaged; their spread is that over the weights.")
+    return ScoredScan(
+        scan, first.stack, _mean_slices(slices, mean, first), mean, first.outside, lambda: spread, tuple(notes)
+    )
+
+
+def _mean_slices(
+    slices: Sequence[tuple[SliceScore, ...]], score: NDArray[np.float32], first: ScoredScan
+) -> tuple[SliceScore, ...]:
+    """The slices of the first member, with the mean of the image scores, and the highest averaged score of each."""
+    highest = score.max(axis=tuple(axis for axis in range(3) if axis != first.stack.plan.axis))
+    return tuple(
+        replace(
+            same[0],
+            image_score=float(np.mean([one.image_score for one in same])),
+            max_score=float(highest[same[0].index]),
+        )
+        for same in zip(*slices, strict=True)
     )
 
 
@@ -132,7 +189,7 @@ def decided(scored: ScoredScan, rule: Rule, config: RunConfig) -> CaseResult:
         decision=made.taken,
         window=stack.window.record(),
         notes=scan.notes + scored.notes + made.notes,
-        warnings=_warnings(scan, stack, config) + rule.warnings,
+        warnings=warnings_on(scan, stack, config) + rule.warnings,
     )
 
 
@@ -144,13 +201,15 @@ def with_modality(scan: Scan, config: RunConfig) -> Scan:
     return replace(scan, modality=config.modality, notes=(*scan.notes, note))
 
 
-def settled(config: RunConfig, detector: Detector) -> RunConfig:
+def settled(config: RunConfig, detector: Model) -> RunConfig:
     """The configuration with nothing left to the device or the weights that changes a result.
 
-    That is the arithmetic, which decides the last digits, and the context of the weights.
+    That is the arithmetic, which decides the last digits, and the context of the weights; the members of an ensemble
+    keep their own where none is asked for.
     """
     precision = resolve_precision(config.precision, detector.device)
-    return with_context(config, detector.card).model_copy(update={"precision": precision})
+    whole = config if isinstance(detector, Ensemble) else with_context(config, detector.card)
+    return whole.model_copy(update={"precision": precision})
 
 
 def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:
@@ -200,54 +259,3 @@ def _slice_scores(stack: SliceStack, scores: ScoreVolume) -> tuple[SliceScore, .
         for position, index in enumerate(stack.indices)
     ]
     return tuple(sorted(entries, key=lambda entry: entry.index))
-
-
-def _nothing_scored(scan: Scan, stack: SliceStack) -> str:
-    low, high = float(scan.voxels.min()), float(scan.voxels.max())
-    found = f"No slice of {scan.name} could be scored: "
-    if scan.missing_slices and len(scan.missing_slices) == len(stack):
-        return f"{found}no slice was acquired. Check the series."
-    level = stack.window.tissue_level
-    if scan.modality == "CT" and high <= level:
-        return (
-            f"{found}its values lie between {low:.0f} and {high:.0f} HU, and tissue is expected above {level:.0f} HU. "
-            "They are probably not Hounsfield units: check the rescale intercept, or score the values as they are with "
-            "--window percentiles."
-        )
-    return (
-        f"{found}less than {MIN_TISSUE_FRACTION:.1%} of each lies above {level:.4g}, the value from which on it counts "
-        f"as tissue (values: {low:.4g} to {high:.4g}). Check the scan, and its modality with --modality."
-    )
-
-
-def _notes(stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
-    between = int((stack.tissue & ~scores.scored).sum())
-    if not between:
-        return ()
-    return (
-        f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
-        "neighbors.",
-    )
-
-
-def _warnings(scan: Scan, stack: SliceStack, config: RunConfig) -> tuple[str, ...]:
-    """What may make the scores meaningless, and what to do about it."""
-    found = []
-    if looks_like_hounsfield(scan):
-        found.append(
-            "The values look like Hounsfield units but the file names no modality; percentiles were used. "
-            "Give --modality CT for a CT window."
-        )
-    if stack.window.name in CT_WINDOWS and scan.modality != "CT":
-        found.append(
-            f"The CT window {stack.window.name} was applied to modality '{scan.modality or 'unknown'}', whose values "
-            "are not Hounsfield units. Leave --window out, or give --modality CT if it is a CT."
-        )
-    if scan.modality == "CT" and float(scan.voxels.min()) > -200.0:
-        found.append(
-            f"A CT without any value below -200 HU (smallest {scan.voxels.min():.0f}) may lack its rescale intercept. "
-            "Check that air is near -1000."
-        )
-    if not scan.has_physical_space and (config.min_volume_mm3 or config.smooth_mm):
-        found.append("The scan has no measured pixel size, so --min-volume-mm3 and --smooth-mm counted its pixels.")
-    return tuple(found)

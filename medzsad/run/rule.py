@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medzsad.config import RunConfig, Sensitivity
 from medzsad.context.settings import with_context
 from medzsad.errors import ConfigError
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.run.key import score_options
 from medzsad.run.site_file import Kind, SiteCalibration, read_site
 from medzsad.scan.records import Scan
@@ -28,7 +28,7 @@ from medzsad.weights.card import DecisionCard
 DEFAULT_SENSITIVITY: Sensitivity = "balanced"
 
 
-def rule_for(scan: Scan, detector: Detector, config: RunConfig) -> Rule:
+def rule_for(scan: Scan, detector: Model, config: RunConfig) -> Rule:
     """How the components of the scan's score become lesions.
 
     Raises:
@@ -50,7 +50,7 @@ def rule_for(scan: Scan, detector: Detector, config: RunConfig) -> Rule:
     return _rule_of_site(site, card, level)
 
 
-def checked_site(detector: Detector, config: RunConfig) -> SiteCalibration | None:
+def checked_site(detector: Model, config: RunConfig) -> SiteCalibration | None:
     """The calibration that the options name; None if they name none.
 
     Raises:
@@ -81,7 +81,7 @@ def checked_site(detector: Detector, config: RunConfig) -> SiteCalibration | Non
     return site
 
 
-def comparable_options(detector: Detector, config: RunConfig) -> dict[str, Any]:
+def comparable_options(detector: Model, config: RunConfig) -> dict[str, Any]:
     """The options that change scores, with what the weights and the device settle."""
     settled = {
         "class_name": detector.word(config.class_name),
@@ -96,7 +96,7 @@ def kind_of(scan: Scan) -> Kind:
     return "pictures" if is_picture(scan) else "volumes"
 
 
-def decision_for(scan: Scan, detector: Detector) -> DecisionCard | None:
+def decision_for(scan: Scan, detector: Model) -> DecisionCard | None:
     """The part of the weights' decision for scans of this kind; None where there is none."""
     decisions = detector.card.decision
     if decisions is None:
@@ -105,7 +105,7 @@ def decision_for(scan: Scan, detector: Detector) -> DecisionCard | None:
 
 
 def _rule_of_weights(
-    card: DecisionCard | None, kind: Kind, level: Sensitivity, detector: Detector, config: RunConfig
+    card: DecisionCard | None, kind: Kind, level: Sensitivity, detector: Model, config: RunConfig
 ) -> Rule:
     if card is None or config.threshold is not None:
         stored = detector.card

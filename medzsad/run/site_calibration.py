@@ -13,7 +13,7 @@ import numpy as np
 from medzsad.config import RunConfig, make_config
 from medzsad.errors import ConfigError, ExitCode, RefusedError
 from medzsad.files import write_text_atomic
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.progress import Observer, Silent
 from medzsad.run import pipeline
 from medzsad.run.case import ended_by
@@ -97,7 +97,7 @@ def calibrate_site(
     scans: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
-    detector: Detector | None = None,
+    detector: Model | None = None,
     observer: Observer | None = None,
     **options: Any,
 ) -> SiteSummary:
@@ -123,9 +123,7 @@ def calibrate_site(
     paths = [Path(scans)] if isinstance(scans, Path | str) else [Path(path) for path in scans]
     observer = observer or Silent()
     with cpu_threads(config.threads), temporary_unpack_dir() as folder:
-        detector = detector or pipeline.load_detector(
-            config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
-        )
+        detector = detector or pipeline.load_model(config)
         config = pipeline.settled(config, detector)
         detector.word(config.class_name)
         found = FolderSource.as_asked(paths, config, folder).candidates(read_limits(config))
@@ -145,7 +143,7 @@ class _Collected:
     passed_over: list[str]
     outcomes: list[Outcome]
 
-    def add(self, candidate: Candidate, detector: Detector, config: RunConfig, observer: Observer) -> None:
+    def add(self, candidate: Candidate, detector: Model, config: RunConfig, observer: Observer) -> None:
         """Notes what is kept of one scan, or why it is passed over."""
         try:
             scan = _normal_scan(candidate, detector, config)
@@ -166,7 +164,7 @@ class _Collected:
         observer.ended(candidate.name, "normal", strongest)
 
 
-def _normal_scan(candidate: Candidate, detector: Detector, config: RunConfig) -> NormalScan:
+def _normal_scan(candidate: Candidate, detector: Model, config: RunConfig) -> NormalScan:
     if candidate.code is not None:
         raise RefusedError(candidate.code, candidate.reason)
     content = content_digest(candidate)
@@ -178,7 +176,7 @@ def _normal_scan(candidate: Candidate, detector: Detector, config: RunConfig) ->
     return NormalScan(content, kind_of(scan), unit, highest)
 
 
-def highest_of(result: CaseResult, detector: Detector, config: RunConfig) -> tuple[Unit, float | None]:
+def highest_of(result: CaseResult, detector: Model, config: RunConfig) -> tuple[Unit, float | None]:
     """The highest evidence of a scored scan's candidates, None without any; its highest score where nothing is decided.
 
     Candidates smaller than `min_volume_mm3` do not count, for a run drops them.
@@ -195,7 +193,7 @@ def highest_of(result: CaseResult, detector: Detector, config: RunConfig) -> tup
     return "evidence", float(evidence.max()) if len(evidence) else None
 
 
-def _site(scans: Sequence[NormalScan], detector: Detector, config: RunConfig) -> SiteCalibration:
+def _site(scans: Sequence[NormalScan], detector: Model, config: RunConfig) -> SiteCalibration:
     if not scans:
         raise ConfigError("None of the scans can be used, so nothing can be calibrated. Give normal scans.")
     kinds = sorted({scan.kind for scan in scans})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from medzsad.config import RunConfig
 from medzsad.context.sequences import SequenceScore, common_share, fuse_sequences, scored_voxels
 from medzsad.errors import ReasonCode, RefusedError
-from medzsad.methods.detector import Detector
+from medzsad.methods.ensemble import Model
 from medzsad.run.pipeline import ScoredScan, decided, score_scan, with_modality
 from medzsad.run.rule import rule_for
 from medzsad.scan.reader import read_scan
@@ -72,7 +72,7 @@ def read_together(candidate: Candidate, limits: ReadLimits) -> ScansTogether:
     return ScansTogether.of(candidate.name, scans, left_out)
 
 
-def detect_together(together: ScansTogether, detector: Detector, config: RunConfig) -> CaseResult:
+def detect_together(together: ScansTogether, detector: Model, config: RunConfig) -> CaseResult:
     """The result for several scans of one head, in the grid of the one with the smallest voxels.
 
     Every scan is sliced as it was acquired, for a thick slice that is cut across shows nothing; its scores are then
