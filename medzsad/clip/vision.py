@@ -53,8 +53,8 @@ def _block_outputs(visual: VisionTransformer, spec: TowerSpec, images: Tensor) -
         if spec.attention == "plain" or number < spec.local_from:
             local = x = block(x)
         else:
-            attended, by_value = block.attn.two_streams(block.ln_1(x))
-            local = local + by_value
+            attended, beside = block.attn.two_streams(block.ln_1(x), spec.attention)
+            local = local + beside
             x = x + attended
             x = x + block.mlp(block.ln_2(x))
         if number in spec.layers:

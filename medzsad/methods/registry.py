@@ -17,6 +17,7 @@ GROUP = "medzsad.methods"
 METHODS = {
     "bayes_pfl": "medzsad.methods.bayes_pfl.method:METHOD",
     "cops": "medzsad.methods.cops.method:METHOD",
+    "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
 }
 
 

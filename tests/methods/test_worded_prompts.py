@@ -1,0 +1,112 @@
+"""AnomalyCLIP and its siblings: a score depends on its image alone, and what is trained is what scores depend on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from medzsad.clip.vision import ImageFeatures
+from medzsad.errors import ConfigError
+from medzsad.methods.noise import SharedNoise
+from medzsad.methods.objective import Truth
+from medzsad.methods.registry import find_method
+from medzsad.training.train import train
+from medzsad.weights.card import WeightsCard, read_card
+from medzsad.weights.load import load_detector
+from medzsad.weights.store import save_weights
+from tests import tiny
+from tests.methods import worded
+from tests.training.tiny_training import config
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_scores_of_a_batch_are_those_of_its_images(name: str) -> None:
+    detector, images = worded.detector(name), tiny.images(3)
+    whole = detector.predict(images, [""] * 3, SharedNoise())
+    assert whole.spread is None
+    assert whole.score_map.shape == (3, 28, 28)
+    for place in range(3):
+        one = detector.predict(images[place : place + 1], [""], SharedNoise())
+        torch.testing.assert_close(one.score_map[0], whole.score_map[place], atol=1e-6, rtol=0)
+        torch.testing.assert_close(one.image_score[0], whole.image_score[place], atol=1e-6, rtol=0)
+    assert 0 <= float(whole.score_map.min()) < float(whole.score_map.max()) <= 1
+    assert len(whole.image_score.unique()) == 3
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_any_grid_and_any_number_of_layers_give_a_map_between_0_and_1(name: str) -> None:
+    detector = worded.detector(name)
+    patches = tuple(torch.randn(2, 35, tiny.WIDTH) for _ in range(3))
+    features = ImageFeatures(torch.randn(2, tiny.WIDTH), patches, (5, 7))
+    found = detector.predict_features(features, ["", ""], SharedNoise(), size=(20, 28))
+    assert found.score_map.shape == (2, 20, 28)
+    assert 0 <= float(found.score_map.min()) < float(found.score_map.max()) <= 1
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_asking_for_a_class_name_is_an_error(name: str) -> None:
+    detector = worded.detector(name)
+    assert detector.word() == ""
+    with pytest.raises(ConfigError, match="uses no class name"):
+        detector.word("brain")
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_prompts_that_do_not_fit_the_text_tower_are_refused(name: str) -> None:
+    found = find_method(name).model(**(worded.SIZES[name] | {"deep_prompts": 2}))
+    with pytest.raises(ConfigError, match="do not fit the text tower"):
+        found.text_embeddings(worded.tower(name))
+
+
+def _losses(name: str, has_mask: tuple[bool, bool] = (True, True)) -> tuple[torch.nn.Module, dict[str, Tensor]]:
+    method, model, tower = find_method(name), worded.model(name), worded.tower(name)
+    assert method.objective is not None
+    assert method.train_options is not None
+    objective = method.objective(method.train_options())
+    masks = torch.zeros(2, 28, 28)
+    masks[1, :9, :15] = 1
+    truth = Truth(torch.tensor([0, 1]), masks, torch.tensor(has_mask))
+    features, source = tower.features(tiny.images(2)), torch.Generator().manual_seed(0)
+    stage = objective.stages[0]
+    parts = objective.losses(model, tower, features, ["", ""], truth, {}, stage, source)
+    assert tuple(parts) == stage.parts
+    return model, parts
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_every_parameter_is_trained(name: str) -> None:
+    model, parts = _losses(name)
+    torch.stack(list(parts.values())).sum().backward()
+    assert not [key for key, value in model.named_parameters() if value.grad is None or not bool(value.grad.any())]
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_images_without_pixel_label_train_no_map(name: str) -> None:
+    parts = [_losses(name, has)[1] for has in ((True, True), (True, False), (False, False))]
+    whole, some, none = ({key: float(value.detach()) for key, value in one.items()} for one in parts)
+    of_maps = {key for key in whole if key.startswith(("focal", "dice"))}
+    assert all(none[key] == 0 and some[key] != whole[key] for key in of_maps)
+    assert all(none[key] == pytest.approx(whole[key]) for key in set(whole) - of_maps)
+    torch.stack(list(parts[2].values())).sum().backward()
+
+
+def _folder(folder: Path, name: str) -> Path:
+    card = WeightsCard(
+        name="tiny", method=name, spec=worded.spec(name), clip_name="tiny", clip_config=worded.CONFIG, class_name=""
+    )
+    save_weights(folder / "tower.safetensors", worded.model(name), card, worded.tower(name).clip)
+    return folder
+
+
+@pytest.mark.parametrize("name", worded.NAMES)
+def test_a_training_ends_with_weights_that_bring_what_they_need(name: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"method": name, "options": {"deep_prompts": 1, "deep_tokens": 2}, "epochs": 1}
+    changes |= {"samples": None, "augment": False, "keep": "last", "hold_out": 0}
+    path = train(config(_folder(tmp_path, name), **changes), tmp_path / "out")
+    assert path is not None
+    card = read_card(path)
+    assert (card.method, card.samples, card.spec) == (name, 1, worded.spec(name))
+    prediction = load_detector(path).predict(tiny.images(2), ["", ""], SharedNoise())
+    assert bool(prediction.score_map.isfinite().all())
