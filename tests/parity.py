@@ -35,7 +35,10 @@ TOLERANCE = 1e-5
 TRAIN_TOLERANCE = 1e-4
 _ROUNDING = 1e-7
 _COMPARED = ("expected.", "train.")
-_GIVEN = ("clip.", "prompts.", "input.", "train.mask", "train.label", "train.noise.", "train.weights.")
+_GIVEN = (
+    *("clip.", "prompts.", "input."),
+    *("train.mask", "train.label", "train.noise.", "train.weights.", "train.tokens_context"),
+)
 OURS = "(ours) "
 
 Tensors = dict[str, Tensor]

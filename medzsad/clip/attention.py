@@ -56,6 +56,21 @@ class FusedAttention(nn.Module):
             local = local + scaled_dot_product_attention(key, key, value)
         return self._joined(scaled_dot_product_attention(query, key, value)), self._joined(local)
 
+    def values(self, x: Tensor) -> Tensor:
+        """Values (b, n, C) of x (b, n, C), the heads side by side."""
+        width = x.shape[-1]
+        return linear(x, self.in_proj_weight[-width:], self.in_proj_bias[-width:])
+
+    def weighted(self, weights: Tensor, values: Tensor) -> Tensor:
+        """The attended (b, n, C) where all heads share the attention (b, n, n) that is given.
+
+        Args:
+            weights: Rows summing to 1.
+            values: (b, n, C), see `values`.
+        """
+        result: Tensor = self.out_proj(weights @ values)
+        return result
+
     def _heads(self, x: Tensor) -> Tensor:
         """Queries, keys and values, (3, b, heads, n, C / heads)."""
         projected = linear(x, self.in_proj_weight, self.in_proj_bias)

@@ -18,6 +18,7 @@ METHODS = {
     "bayes_pfl": "medzsad.methods.bayes_pfl.method:METHOD",
     "cops": "medzsad.methods.cops.method:METHOD",
     "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
+    "crane": "medzsad.methods.crane:METHOD",
 }
 
 

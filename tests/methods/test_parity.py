@@ -226,6 +226,13 @@ SIBLINGS = {
         ("clip.visual.transformer.resblocks.20.attn.in_proj_weight", "expected.2.patch_features.3"),
         ("train.mask", "train.loss.dice_normal"),
     ],
+    "crane": [
+        ("prompts.ctx_pos", "expected.text_embeddings"),
+        ("input.guide_features", "expected.0.plus.patch_features.0"),
+        ("clip.visual.transformer.resblocks.23.ln_1.weight", "expected.1.plus.anomaly_map"),
+        ("clip.visual.transformer.resblocks.10.attn.in_proj_weight", "expected.1.patch_features.2"),
+        ("train.mask", "train.context.loss.focal"),
+    ],
 }
 
 
@@ -256,6 +263,20 @@ def test_a_change_of_one_input_of_the_siblings_is_seen(tmp_path: Path, method: s
     result = compare(path)
     assert not result["passed"]
     assert result["max_abs_error"][wrong] > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [({"layer_copies": 1}, "train.context.loss.dice"), ({"context_probability": 1.0}, "train.static.loss.image")],
+    ids=str,
+)
+def test_another_training_of_crane_is_seen(changes: dict[str, Any], wrong: str) -> None:
+    path = ROOT / "tests" / "golden" / "crane.safetensors"
+    result = compare(path, **changes)
+    assert not result["passed"]
+    with safe_open(path, "pt") as file:
+        expected = float(file.get_tensor(wrong))
+    assert result["max_abs_error"][wrong] > 10 * TRAIN_TOLERANCE * abs(expected)
 
 
 def test_a_file_of_an_unknown_method_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of the authors of AnomalyCLIP and its siblings: every key accounted for, another CLIP tower refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,17 +12,19 @@ from medzsad.errors import WeightsError
 from medzsad.methods.base import Translation
 from medzsad.methods.detector import Detector
 from medzsad.methods.prompt_files import PromptFileImporter
+from medzsad.methods.prompts import table_ids
 from medzsad.methods.registry import METHODS, find_method
 from medzsad.training.config import make_train_config
 from medzsad.training.start import first_model, trained_method
 from medzsad.weights.card import read_card
-from medzsad.weights.imported import recognized_method, translated, write_imported
+from medzsad.weights.imported import read_checkpoint, recognized_method, translated, write_imported
 from medzsad.weights.store import read_weights, save_weights
 from tests import tiny
 from tests.methods import worded
 
-# Keys and numbers of the published files.
-PUBLISHED = {"anomalyclip": (32, 16)}
+CRANE = Path(__file__).resolve().parents[3] / "shared" / "data" / "checkpoints" / "crane"
+# Keys of the published files, and how many of them are unused.
+PUBLISHED = {"anomalyclip": (32, 16), "crane": (16, 0)}
 
 
 def _translate(name: str, state: dict[str, Tensor]) -> Translation:
@@ -129,3 +132,29 @@ def test_an_imported_file_says_what_it_asks_of_its_tower(name: str, tmp_path: Pa
         "bilinear",
         "projected",
     )
+
+
+@pytest.mark.skipif(not CRANE.is_dir(), reason="../shared/data/checkpoints/crane is not here")
+def test_the_published_files_of_crane_are_imported_key_by_key(tmp_path: Path) -> None:
+    files = sorted(CRANE.glob("*/epoch_*.pth"))
+    assert len(files) == 4
+    rows = []
+    for path in files:
+        content: Any = read_checkpoint(path)
+        assert recognized_method(content, path).name == "crane"
+        found = translated(content, find_method("crane"), path)
+        assert (len(found.aliases), len(found.ignored)) == (6, 0)
+        out = tmp_path / "out.safetensors"
+        write_imported(path, out, path.parent.name)
+        model = read_weights(out).model
+        sizes = {"width": 768, "context_tokens": 12, "deep_prompts": 8, "deep_tokens": 4, "table_rows": 6}
+        assert model.sizes == sizes
+        assert float(model.normal.std()) > 0.02
+        learner = content["prompt_learner"]
+        assert torch.equal(model.abnormal, learner["ctx_neg"][0, 0])
+        assert torch.equal(
+            model.token_rows[table_ids().tolist().index(worded.END)], learner["token_suffix_pos"][0, 0, 2]
+        )
+        rows.append(model.token_rows)
+    assert all(torch.equal(rows[0], other) for other in rows)
+    assert len(rows[0].unique(dim=0)) == 6

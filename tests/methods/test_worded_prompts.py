@@ -92,6 +92,36 @@ def test_images_without_pixel_label_train_no_map(name: str) -> None:
     torch.stack(list(parts[2].values())).sum().backward()
 
 
+def test_the_class_token_takes_part_in_the_prompts_of_crane_only_if_it_is_asked_for() -> None:
+    features = worded.tower("crane").features(tiny.images(2))
+    found = [
+        worded.detector("crane", image_context=context).predict_features(features, ["", ""], SharedNoise())
+        for context in (False, True)
+    ]
+    assert (found[0].score_map - found[1].score_map).abs().max() > 1e-4
+    other = ImageFeatures(features.cls.flip(0), features.patches, features.grid)
+    same = worded.detector("crane").predict_features(other, ["", ""], SharedNoise())
+    assert torch.equal(same.score_map, found[0].score_map)
+
+
+def test_maps_of_crane_average_probabilities_or_logits() -> None:
+    patches = tuple(torch.randn(1, 16, tiny.WIDTH) for _ in range(2))
+    features = ImageFeatures(torch.randn(1, tiny.WIDTH), patches, (4, 4))
+    soft, hard = (
+        worded.detector("crane", soft_mean=soft).predict_features(features, [""], SharedNoise(), size=(4, 4)).score_map
+        for soft in (True, False)
+    )
+    layers = [
+        worded.detector("crane").predict_features(
+            ImageFeatures(features.cls, (one,), (4, 4)), [""], SharedNoise(), size=(4, 4)
+        )
+        for one in patches
+    ]
+    maps = torch.stack([layer.score_map for layer in layers])
+    torch.testing.assert_close(soft, maps.mean(dim=0))
+    torch.testing.assert_close(hard, maps.logit().mean(dim=0).sigmoid())
+
+
 def _folder(folder: Path, name: str) -> Path:
     card = WeightsCard(
         name="tiny", method=name, spec=worded.spec(name), clip_name="tiny", clip_config=worded.CONFIG, class_name=""

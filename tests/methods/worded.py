@@ -13,15 +13,19 @@ from medzsad.methods.detector import Detector
 from medzsad.methods.registry import find_method
 from tests import tiny
 
-NAMES = ("anomalyclip",)
+NAMES = ("anomalyclip", "crane")
 # Local attention begins with the sixth block.
 CONFIG: dict[str, Any] = tiny.CONFIG | {"vision_cfg": tiny.CONFIG["vision_cfg"] | {"layers": 7, "head_width": 16}}
 SIZES: dict[str, dict[str, int]] = {
     "anomalyclip": {"text_width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
+    "crane": {"width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
 }
 # Numbers of the tokens in the authors' files: learned ones stand for letters.
 START, END, WORDS = 49406, 49407, {"pos": [14115, 269], "neg": [13568, 14115, 269]}
-SHAPES = {"anomalyclip": {"pos": (1, 12), "neg": (1, 12)}}
+SHAPES = {
+    "anomalyclip": {"pos": (1, 12), "neg": (1, 12)},
+    "crane": {"pos": (1, 12), "neg": (1, 12)},
+}
 
 
 def spec(name: str) -> TowerSpec:
