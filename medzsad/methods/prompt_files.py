@@ -83,7 +83,7 @@ class PromptFileImporter:
                 state[name] = state[name][0]
         deep = sorted(name for name in state if name.startswith("deep."))
         needed(state, {**self._axes, **dict.fromkeys(deep, 2)}, self._title)
-        state["token_rows"] = _table_rows(tables, self._title)
+        state["token_rows"] = _table_rows(tables, _learned(state), self._title)
         sizes = {
             **self._sizes(state),
             "deep_prompts": len(deep),
@@ -93,7 +93,14 @@ class PromptFileImporter:
         return Translation(sizes, state, {}, tuple(tables), ignored)
 
 
-def _table_rows(tables: Mapping[str, Tensor], title: str) -> Tensor:
+def _learned(state: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+    """Number of prompts and of learned tokens in each; several abnormal ones begin with those of the normal one."""
+    normal, abnormal = state["normal"], state["abnormal"]
+    several = (len(abnormal), len(normal) + abnormal.shape[1])
+    return {"pos": (1, len(normal)), "neg": several if abnormal.ndim == 3 else (1, len(abnormal))}
+
+
+def _table_rows(tables: Mapping[str, Tensor], learned: Mapping[str, tuple[int, int]], title: str) -> Tensor:
     """The rows (6, C) of the token table that the buffers hold over and over, by rising number of the token."""
     names = {f"{part}_{kind}" for kind in _WORDS for part in ("token_prefix", "token_suffix", "tokenized_prompts")}
     if wrong := sorted(names.symmetric_difference(tables)):
@@ -104,6 +111,12 @@ def _table_rows(tables: Mapping[str, Tensor], title: str) -> Tensor:
         numbers = tables[f"tokenized_prompts_{kind}"]
         if numbers.ndim != 3 or any(part.ndim != 4 or part.shape[:2] != numbers.shape[:2] for part in parts):
             raise WeightsError(f"Not weights of {title}: its token buffers ({kind}) contradict each other in shape.")
+        given = (numbers.shape[1], numbers.shape[2] - parts[1].shape[2] - 1)
+        if given != learned[kind]:
+            raise WeightsError(
+                f"Not weights of {title}: {learned[kind]} prompts and learned tokens in ctx_{kind} contradict the "
+                f"token buffers, which are for {given}."
+            )
         fixed = _fixed_numbers(numbers.flatten(0, 1), parts[1].shape[2], words, title)
         embeds = torch.cat(parts, dim=2).flatten(0, 1).float()
         if embeds.shape[1] != len(fixed):

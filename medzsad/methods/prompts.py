@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 from medzsad.clip.text import token_ids
 from medzsad.clip.tower import Tower
@@ -95,11 +95,12 @@ def encode_prompts(tower: Tower, prompts: Sequence[Tensor], deep: Iterable[Tenso
         prompts: Token embeddings (n_i, L_i, C) of groups of prompts, whose features come in this order, n = sum n_i.
         deep: Deep prompts (m, C), see `repeated_deep`.
     """
-    longest = max(group.shape[1] for group in prompts)
-    # What stands behind an end token changes nothing.
-    embeds = torch.cat([pad(group, (0, 0, 0, longest - group.shape[1])) for group in prompts])
-    ends = [torch.full((len(group),), group.shape[1] - 1, device=embeds.device) for group in prompts]
-    return tower.encode(embeds, torch.cat(ends), repeated_deep(deep, len(embeds)))
+    deep = list(deep)
+    found = []
+    for group in prompts:
+        ends = torch.full((len(group),), group.shape[1] - 1, device=group.device)
+        found.append(tower.encode(group, ends, repeated_deep(deep, len(group))))
+    return torch.cat(found)
 
 
 def repeated_deep(deep: Iterable[Tensor], count: int) -> list[Tensor]:

@@ -19,6 +19,7 @@ METHODS = {
     "cops": "medzsad.methods.cops.method:METHOD",
     "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
     "crane": "medzsad.methods.crane:METHOD",
+    "faprompt": "medzsad.methods.faprompt:METHOD",
 }
 
 

@@ -233,6 +233,13 @@ SIBLINGS = {
         ("clip.visual.transformer.resblocks.10.attn.in_proj_weight", "expected.1.patch_features.2"),
         ("train.mask", "train.context.loss.focal"),
     ],
+    "faprompt": [
+        ("prompts.ctx_neg", "expected.text_embeddings"),
+        ("prompts.patch_meta_net.linear1.bias", "expected.2.bias"),
+        ("prompts.patch_meta_net.linear2.weight", "expected.1.adapted_text_features"),
+        ("clip.visual.transformer.resblocks.23.attn.out_proj.weight", "expected.0.map_maximum"),
+        ("train.mask", "train.loss.focal2"),
+    ],
 }
 
 

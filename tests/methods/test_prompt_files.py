@@ -24,7 +24,7 @@ from tests.methods import worded
 
 CRANE = Path(__file__).resolve().parents[3] / "shared" / "data" / "checkpoints" / "crane"
 # Keys of the published files, and how many of them are unused.
-PUBLISHED = {"anomalyclip": (32, 16), "crane": (16, 0)}
+PUBLISHED = {"anomalyclip": (32, 16), "crane": (16, 0), "faprompt": (36, 16)}
 
 
 def _translate(name: str, state: dict[str, Tensor]) -> Translation:
@@ -63,7 +63,7 @@ def test_a_file_is_recognized_as_that_of_its_own_method_alone(name: str) -> None
     [
         ({"adapter.weight": torch.zeros(2)}, r"adapter\.weight"),
         ({"ctx_pos": None}, "normal"),
-        ({"ctx_neg": torch.zeros(1, 1, 3, 24)}, "abnormal"),
+        ({"ctx_neg": torch.zeros(1, 1, 3, 24)}, "ctx_neg contradict"),
         ({"compound_prompts_text.3": torch.zeros(5, 24)}, r"deep\.3"),
         ({"compound_prompts_text.2": torch.full((4, 24), torch.nan)}, "not finite"),
         ({"token_suffix_neg": None}, "token_suffix_neg is missing"),

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from medzsad.clip.vision import ImageFeatures
-from medzsad.errors import ConfigError
+from medzsad.errors import ConfigError, WeightsError
+from medzsad.methods.faprompt import FAPromptObjective, FAPromptTrainOptions
 from medzsad.methods.noise import SharedNoise
 from medzsad.methods.objective import Truth
 from medzsad.methods.registry import find_method
@@ -120,6 +121,41 @@ def test_maps_of_crane_average_probabilities_or_logits() -> None:
     maps = torch.stack([layer.score_map for layer in layers])
     torch.testing.assert_close(soft, maps.mean(dim=0))
     torch.testing.assert_close(hard, maps.logit().mean(dim=0).sigmoid())
+
+
+def test_the_first_patches_alone_shift_the_abnormal_prompts_of_faprompt() -> None:
+    model, tower = worded.model("faprompt"), worded.tower("faprompt")
+    features = tower.features(tiny.images(2))
+    before = model.compare(tower, features)
+    patches = features.patches[0].clone()
+    patches[:, 10:] = patches[:, 10:].flip(1)
+    after = model.compare(tower, ImageFeatures(features.cls, (patches,), features.grid))
+    torch.testing.assert_close(after.adapted, before.adapted)
+    patches[0, 9] = patches[0, 15]
+    after = model.compare(tower, ImageFeatures(features.cls, (patches,), features.grid))
+    assert not torch.equal(after.adapted[0, 1:], before.adapted[0, 1:])
+    torch.testing.assert_close(after.adapted[:, 0], before.static[:1].expand(2, -1))
+    torch.testing.assert_close(after.adapted[1], before.adapted[1])
+
+
+def test_the_bias_of_faprompt_is_summed_over_normal_images() -> None:
+    bias = {}
+    for count in (1, 2):
+        model, tower = worded.model("faprompt"), worded.tower("faprompt")
+        labels = torch.tensor([0] * count + [1])
+        truth = Truth(labels, torch.zeros(count + 1, 28, 28), torch.ones(count + 1, dtype=torch.bool))
+        features = tower.features(tiny.images(1).expand(count + 1, -1, -1, -1))
+        objective = FAPromptObjective(FAPromptTrainOptions())
+        stage, source, names = objective.stages[0], torch.Generator(), [""] * (count + 1)
+        parts = objective.losses(model, tower, features, names, truth, {}, stage, source)
+        bias[count] = float(parts["bias"].detach())
+    assert bias[2] == pytest.approx(2 * bias[1])
+
+
+def test_a_grid_with_too_few_patches_for_the_shift_is_refused() -> None:
+    model = find_method("faprompt").model(**(worded.SIZES["faprompt"] | {"selected_patches": 17}))
+    with pytest.raises(WeightsError, match=r"17 patches.*has 16"):
+        model.check_tower(worded.tower("faprompt"))
 
 
 def _folder(folder: Path, name: str) -> Path:

@@ -13,18 +13,20 @@ from medzsad.methods.detector import Detector
 from medzsad.methods.registry import find_method
 from tests import tiny
 
-NAMES = ("anomalyclip", "crane")
+NAMES = ("anomalyclip", "crane", "faprompt")
 # Local attention begins with the sixth block.
 CONFIG: dict[str, Any] = tiny.CONFIG | {"vision_cfg": tiny.CONFIG["vision_cfg"] | {"layers": 7, "head_width": 16}}
 SIZES: dict[str, dict[str, int]] = {
     "anomalyclip": {"text_width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
     "crane": {"width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
+    "faprompt": {"width": tiny.WIDTH, "hidden": 9, "deep_prompts": 1, "deep_tokens": 2},
 }
 # Numbers of the tokens in the authors' files: learned ones stand for letters.
 START, END, WORDS = 49406, 49407, {"pos": [14115, 269], "neg": [13568, 14115, 269]}
 SHAPES = {
     "anomalyclip": {"pos": (1, 12), "neg": (1, 12)},
     "crane": {"pos": (1, 12), "neg": (1, 12)},
+    "faprompt": {"pos": (1, 5), "neg": (10, 7)},
 }
 
 
@@ -63,7 +65,12 @@ def official(name: str, width: int = 24, deep: int = 8, table: Tensor | None = N
     """A state dict of the authors' structure: random prompts, and rows of a token table, by default a random one."""
     torch.manual_seed(2)
     found = {f"compound_prompts_text.{place}": torch.randn(4, width) for place in range(deep)}
-    if name == "anomalyclip":
+    if name == "faprompt":
+        found |= {"patch_meta_net.linear1.weight": torch.randn(6, 10 * width)}
+        found |= {"patch_meta_net.linear1.bias": torch.randn(6)}
+        found |= {"patch_meta_net.linear2.weight": torch.randn(width, 6)}
+        found |= {"patch_meta_net.linear2.bias": torch.randn(width)}
+    if name != "crane":
         for place in range(deep):
             found |= {f"compound_prompt_projections.{place}.weight": torch.randn(7, width)}
             found |= {f"compound_prompt_projections.{place}.bias": torch.randn(7)}
@@ -71,7 +78,8 @@ def official(name: str, width: int = 24, deep: int = 8, table: Tensor | None = N
     for kind, (prompts, learned) in SHAPES[name].items():
         ids = torch.tensor([START, *[343] * learned, *WORDS[kind], END])
         ids = torch.cat((ids, torch.zeros(77 - len(ids), dtype=torch.int64))).expand(1, prompts, -1)
-        found[f"ctx_{kind}"] = torch.randn(1, prompts, learned, width)
+        own = 2 if (name, kind) == ("faprompt", "neg") else learned  # they begin with the tokens of the normal prompt
+        found[f"ctx_{kind}"] = torch.randn(1, prompts, own, width)
         found[f"tokenized_prompts_{kind}"] = ids.int()
         found[f"token_prefix_{kind}"] = rows[ids[:, :, :1]]
         found[f"token_suffix_{kind}"] = rows[ids[:, :, 1 + learned :]]

@@ -63,7 +63,10 @@ def test_the_shipped_configuration_of_cops_is_the_authors_protocol() -> None:
     assert trained.options.reconstruction_weight == 0
 
 
-@pytest.mark.parametrize(("name", "epochs", "betas"), [("anomalyclip", 15, (0.5, 0.999)), ("crane", 5, (0.6, 0.999))])
+@pytest.mark.parametrize(
+    ("name", "epochs", "betas"),
+    [("anomalyclip", 15, (0.5, 0.999)), ("crane", 5, (0.6, 0.999)), ("faprompt", 7, (0.5, 0.999))],
+)
 def test_the_shipped_configurations_of_its_siblings_are_the_authors_protocols(
     name: str, epochs: int, betas: tuple[float, float]
 ) -> None:
