@@ -35,7 +35,10 @@ TOLERANCE = 1e-5
 TRAIN_TOLERANCE = 1e-4
 _ROUNDING = 1e-7
 _COMPARED = ("expected.", "train.")
-_GIVEN = ("clip.", "prompts.", "input.", "train.mask", "train.label", "train.noise.", "train.weights.")
+_GIVEN = (
+    *("clip.", "prompts.", "input."),
+    *("train.mask", "train.label", "train.noise.", "train.weights.", "train.tokens_context"),
+)
 OURS = "(ours) "
 
 Tensors = dict[str, Tensor]
@@ -159,6 +162,8 @@ def _tower(method: Method, config: dict[str, Any], tensors: Tensors) -> Tower:
         layers=tuple(config["features"]),
         activation=config["activation"],
     )
+    if "dual_blocks" in config:
+        spec = replace(spec, local_from=config["vision_layers"] - config["dual_blocks"] + 1)
     state = {key.removeprefix("clip."): value for key, value in tensors.items() if key.startswith("clip.")}
     ids, rows = state.pop("token_embedding.ids"), state.pop("token_embedding.rows")
     table = torch.zeros(max(49408, int(ids.max()) + 1), config["text_width"])

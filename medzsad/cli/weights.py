@@ -55,7 +55,7 @@ def weights_verify(weights_name: str) -> None:
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="How the method uses the weights, e.g. stage=1."
 )
 def weights_import(file: Path, name: str, options: tuple[str, ...]) -> None:
-    """Install weights from FILE, a .pth as the authors of Bayes-PFL or CoPS publish and train them."""
+    """Install weights from FILE, a .pth as the authors of a method publish and train them."""
     with reported_errors(quiet=False, verbose=False):
         import yaml
 

@@ -4,6 +4,8 @@ import open_clip
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from medzsad.clip.spec import Attention
+
 
 class FusedAttention(nn.Module):
     """Self-attention with the parameters, and thus the state dict, of an `nn.MultiheadAttention`.
@@ -39,17 +41,35 @@ class FusedAttention(nn.Module):
         mask = None if attn_mask is None else attn_mask.to(heads.dtype)
         return self._joined(scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)), None
 
-    def two_streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The attended (b, n, C), and the same with values in place of queries and keys (METHODS B.1).
+    def two_streams(self, x: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
+        """The attended (b, n, C), and the local attention beside it (METHODS B.1, D.0).
 
         Args:
             x: (b, n, C).
+            attention: `vv` lets values take the place of queries and keys; `qqkkvv` adds to that the attention of
+                queries to queries and of keys to keys. The sum is projected once.
         """
         query, key, value = self._heads(x)
-        return (
-            self._joined(scaled_dot_product_attention(query, key, value)),
-            self._joined(scaled_dot_product_attention(value, value, value)),
-        )
+        local = scaled_dot_product_attention(value, value, value)
+        if attention == "qqkkvv":
+            local = local + scaled_dot_product_attention(query, query, value)
+            local = local + scaled_dot_product_attention(key, key, value)
+        return self._joined(scaled_dot_product_attention(query, key, value)), self._joined(local)
+
+    def values(self, x: Tensor) -> Tensor:
+        """Values (b, n, C) of x (b, n, C), the heads side by side."""
+        width = x.shape[-1]
+        return linear(x, self.in_proj_weight[-width:], self.in_proj_bias[-width:])
+
+    def weighted(self, weights: Tensor, values: Tensor) -> Tensor:
+        """The attended (b, n, C) where all heads share the attention (b, n, n) that is given.
+
+        Args:
+            weights: Rows summing to 1.
+            values: (b, n, C), see `values`.
+        """
+        result: Tensor = self.out_proj(weights @ values)
+        return result
 
     def _heads(self, x: Tensor) -> Tensor:
         """Queries, keys and values, (3, b, heads, n, C / heads)."""

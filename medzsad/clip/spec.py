@@ -7,7 +7,7 @@ from medzsad.errors import ConfigError
 
 Activation = Literal["gelu", "quick_gelu"]
 PositionResize = Literal["bicubic_antialias", "bicubic", "bilinear"]
-Attention = Literal["plain", "vv"]
+Attention = Literal["plain", "vv", "qqkkvv"]
 PatchPost = Literal["raw", "projected"]
 
 
@@ -21,8 +21,9 @@ class TowerSpec:
         activation: Activation of both towers. Bayes-PFL runs OpenAI's weights with the exact GELU, all others with
             QuickGELU.
         position_resize: How a stored position grid of another size is enlarged.
-        attention: Where patch tokens come from: `plain` takes the output of the blocks, `vv` a second stream beside
-            them that attends with values in place of queries and keys and passes no MLP (METHODS B.1).
+        attention: Where patch tokens come from: `plain` takes the output of the blocks; `vv` a second stream beside
+            them that attends with values in place of queries and keys and passes no MLP (METHODS B.1); `qqkkvv` such
+            a stream whose attention is the sum of three: queries with queries, keys with keys, values with values.
         local_from: First block of that second stream, counted from 1.
         patch_post: `raw` patch tokens, or `projected` by the last norm and the projection into the joint space.
         cls_post_norm: Whether the class token passes the last norm before it is projected.

@@ -13,6 +13,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from medzsad.clip.attention import fuse_attention
+from medzsad.clip.guide import Guide
 from medzsad.clip.hybrid import TAPS, hybrid_from_config
 from medzsad.clip.positions import resize_positions
 from medzsad.clip.spec import TowerSpec
@@ -64,10 +65,13 @@ class Tower:
         """Whether joint, text and patch width are these; None stands for any."""
         return all(needed in {None, own} for needed, own in zip(widths, self.widths, strict=True))
 
-    def features(self, images: Tensor) -> ImageFeatures:
-        """Class token and patch tokens of (b, 3, S, S) CLIP-normalized images; S = spec.image_size."""
+    def features(self, images: Tensor, guide: Guide | None = None) -> ImageFeatures:
+        """Class token and patch tokens of (b, 3, S, S) CLIP-normalized images; S = spec.image_size.
+
+        With a guide, tokens that it guides come before those of the layers, see `medzsad.clip.guide`.
+        """
         with self.arithmetic():
-            return image_features(self.clip, self.spec, images)
+            return image_features(self.clip, self.spec, images, guide)
 
     def embed(self, ids: Tensor) -> Tensor:
         """The token embeddings (..., C) of token numbers (...)."""

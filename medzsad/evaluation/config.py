@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from medzsad.config import Modality, PathText, Precision, UnitInterval, checked_model, read_options
 from medzsad.errors import ConfigError
 
-ProtocolName = Literal["plain", "bayes-pfl", "cops", "anomalyclip", "april-gan"]
+ProtocolName = Literal["plain", "bayes-pfl", "cops", "anomalyclip", "faprompt", "april-gan"]
 
 
 class _Part(BaseModel):

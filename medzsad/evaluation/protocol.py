@@ -80,6 +80,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("bayes-pfl", "stretch", False, 8.0, "fused", "Bayes-PFL's test program"),
         Protocol("cops", "stretch", False, 4.0, "with_maximum", "CoPS' test program"),
         Protocol("anomalyclip", "stretch", False, 4.0, "probability", "AnomalyCLIP's and Crane's test program"),
+        Protocol("faprompt", "stretch", False, 10.0, "probability", "FAPrompt's test program"),
         Protocol("april-gan", "stretch", False, 0.0, "probability", "APRIL-GAN's zero-shot test"),
     )
 }

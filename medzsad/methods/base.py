@@ -104,6 +104,9 @@ class PromptModel(nn.Module, ABC):
     def check_options(self, options: Any) -> None:
         """Raises a ConfigError if the model cannot be used with these options."""
 
+    def check_tower(self, tower: Tower) -> None:
+        """Raises a WeightsError if the model was learned on another tower, as far as it can tell."""
+
     def prepare_training(self) -> None:
         """Adds what only training needs; an untrained or imported model may lack it."""
 

@@ -28,6 +28,7 @@ class Detector(nn.Module):
 
     Raises:
         ConfigError: The options of the card are not the method's.
+        WeightsError: The model was learned on another tower.
     """
 
     def __init__(self, tower: Tower, model: PromptModel, method: Method, card: WeightsCard) -> None:
@@ -37,6 +38,7 @@ class Detector(nn.Module):
         self.tower = tower
         self.options = checked_options(method.options, card.options, f"weights {card.name}")
         model.check_options(self.options)
+        model.check_tower(tower)
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from medzsad.methods.maps import Upsampling, class_planes
+
 _FOCAL_EPSILON = 1e-8
 _DICE_EPSILON = 1e-5
 
@@ -104,3 +106,25 @@ def pixel_dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     overlap = (probabilities * masks).sum(dim=(1, 2))
     total = probabilities.sum(dim=(1, 2)) + masks.sum(dim=(1, 2))
     return 1 - ((2 * overlap + 1) / (total + 1)).mean()
+
+
+def map_losses(
+    logits: Tensor, grid: tuple[int, int], masks: Tensor, upsampling: Upsampling
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Focal loss, Dice loss of the abnormal and Dice loss of the normal probabilities of patches (METHODS D.0).
+
+    Args:
+        logits: (b, N, 2) of the patches of images with a pixel label; zeros come back where there are none.
+        grid: Rows and columns of the patches.
+        masks: (b, H, W), 1 in a defect; probabilities are enlarged to this size.
+        upsampling: How they are.
+    """
+    if not len(masks):
+        nothing = 0.0 * logits.sum()
+        return nothing, nothing, nothing
+    planes = class_planes(logits.softmax(dim=-1), grid, (masks.shape[-2], masks.shape[-1]), upsampling)
+    return (
+        pixel_focal_loss(planes, masks),
+        pixel_dice_loss(planes[:, 1], masks),
+        pixel_dice_loss(planes[:, 0], 1 - masks),
+    )

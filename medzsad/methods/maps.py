@@ -1,10 +1,13 @@
-"""Score maps from the patch logits of many prompt pairs and layers, without holding one full-size map per pair."""
+"""Score maps from what is known about patches; of many prompt pairs and layers without a full-size map per pair."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+Upsampling = Literal["nearest", "bilinear"]
 
 
 def score_maps(
@@ -47,3 +50,16 @@ def _reduced(differences: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tens
         mean += step / (sample + 1)
         squares += step * (one - mean)
     return mean, squares
+
+
+def class_planes(values: Tensor, grid: tuple[int, int], size: tuple[int, int], upsampling: Upsampling) -> Tensor:
+    """(b, K, H, W) of K values per patch (b, N, K), enlarged; bilinearly with corners that are not aligned.
+
+    Args:
+        values: Logits or probabilities.
+        grid: Rows and columns of the patches, N = rows * columns.
+        size: (H, W).
+        upsampling: How they are enlarged.
+    """
+    planes = values.transpose(1, 2).reshape(len(values), -1, *grid)
+    return interpolate(planes, size=size, mode=upsampling, align_corners=None if upsampling == "nearest" else False)

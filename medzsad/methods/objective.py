@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
@@ -47,6 +47,11 @@ class Stage:
     criterion: Literal["pixel_ap", "image_ap"]
     schedule: Literal["warm_up_cosine", "constant"]
     betas: tuple[float, float] = (0.5, 0.999)
+
+
+def all_parameters(model: nn.Module) -> list[dict[str, Any]]:
+    """One group of all parameters of a model, for a stage that learns everything at a rate of 0.001."""
+    return [{"name": "prompts", "params": list(model.parameters()), "lr": 1e-3, "base_lr": 1e-3}]
 
 
 class Objective(Protocol):

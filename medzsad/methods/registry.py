@@ -17,6 +17,9 @@ GROUP = "medzsad.methods"
 METHODS = {
     "bayes_pfl": "medzsad.methods.bayes_pfl.method:METHOD",
     "cops": "medzsad.methods.cops.method:METHOD",
+    "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
+    "crane": "medzsad.methods.crane:METHOD",
+    "faprompt": "medzsad.methods.faprompt:METHOD",
 }
 
 

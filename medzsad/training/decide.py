@@ -13,11 +13,14 @@ from medzsad.training.candidate_rows import THRESHOLDS, CandidateRows, LabeledVo
 from medzsad.training.logistic import fit_logistic, fit_platt
 from medzsad.training.operating import Judged, false_per_volume, operating_curve
 from medzsad.volume.candidates import FEATURES
-from medzsad.volume.cutoffs import AIMS, level_cutoffs
+from medzsad.volume.cutoffs import AIMS, cutoff_for, level_cutoffs
 from medzsad.volume.decision import above_evidence
 from medzsad.weights.card import DecisionCard, DecisionLevel
 
 _PENALTY = 1.0
+# Shares of the healthy scans called `lesion` at which masks are compared, to choose the voxel threshold. At that of one
+# level alone the choice hangs on the few lesions that are found there.
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
 _FEWEST = 4  # healthy scans, and scans with lesions: two in each half
 _DECIMALS = 6
 
@@ -67,8 +70,8 @@ def decision_from_rows(rows: Sequence[VolumeRow], data: str) -> DecisionCard:
     """The decision that measured volumes lead to.
 
     One half (every other healthy one, every other with lesions) chooses the voxel threshold, by the mean Dice of its
-    masks at the level balanced, and fits the regression. The other half chooses the cut-offs, and everything that is
-    told about them is measured on it.
+    masks over cut-offs at which 5 to 50 % of its healthy scans are called lesion, and fits the regression. The other
+    half chooses the cut-offs, and everything that is told about them is measured on it.
 
     Args:
         rows: In a fixed order, from `measure_volume` with the same thresholds.
@@ -156,18 +159,20 @@ def _weights(found: Sequence[CandidateRows], true: NDArray[np.bool_]) -> NDArray
 
 
 def _mean_dice(rows: Sequence[VolumeRow], regression: _Regression) -> float:
-    """Mean Dice of the masks of the volumes with lesions, at the cut-off that the healthy ones set for balanced."""
+    """Mean Dice of the masks of those with lesions, over cut-offs at which 5 to 50 % of the healthy ones have one."""
     judged = [regression.judge(row) for row in rows]
-    cutoff = level_cutoffs([one.highest for one in judged if one.healthy], above_evidence)["balanced"].value
+    highest = [one.highest for one in judged if one.healthy]
     dice = []
-    for one in judged:
-        if one.healthy:
-            continue
-        found = one.row.candidates[regression.threshold]
-        kept = one.evidence >= (-np.inf if cutoff is None else cutoff)
-        marked = int(np.array(found.voxels, dtype=int)[kept].sum())
-        inside = int(np.array(found.inside, dtype=int)[kept].sum())
-        dice.append(2 * inside / (marked + one.row.mask_voxels))
+    for share in _SHARES:
+        cutoff = cutoff_for(highest, share, above_evidence).value
+        for one in judged:
+            if one.healthy:
+                continue
+            found = one.row.candidates[regression.threshold]
+            kept = one.evidence >= (-np.inf if cutoff is None else cutoff)
+            marked = int(np.array(found.voxels, dtype=int)[kept].sum())
+            inside = int(np.array(found.inside, dtype=int)[kept].sum())
+            dice.append(2 * inside / (marked + one.row.mask_voxels))
     return float(np.mean(dice))
 
 
@@ -181,8 +186,8 @@ def _provenance(
     aims = ", ".join(f"{100 * aim:g}" for aim in AIMS.values())
     return (
         f"Fitted on {data}: {counts[0][0]} healthy and {counts[0][1]} with lesions chose the voxel threshold "
-        f"{threshold:g} (mean Dice {dice:.2f} at the level balanced) and the regression; {counts[1][0]} other healthy "
-        f"ones chose the cut-offs, for at most {aims} % of them called lesion."
+        f"{threshold:g} (mean Dice {dice:.2f} with 5 to 50 % of healthy ones called lesion) and the regression; "
+        f"{counts[1][0]} other healthy ones chose the cut-offs, for at most {aims} % of them called lesion."
     )
 
 

@@ -56,7 +56,7 @@ def first_model(config: TrainConfig, trained: Trained, tower: Tower) -> PromptMo
 
     Raises:
         ConfigError: The weights to go on from are of another method or of other sizes than the tower.
-        WeightsError: They are missing or damaged.
+        WeightsError: They are missing, damaged, or were learned on another tower.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -64,6 +64,7 @@ def first_model(config: TrainConfig, trained: Trained, tower: Tower) -> PromptMo
             model = trained.method.model(**trained.method.model.sizes_for(tower, trained.options))
         else:
             model = _stored_model(config.start, trained, tower)
+        model.check_tower(tower)
         model.prepare_training()
     return model.requires_grad_(True)
 

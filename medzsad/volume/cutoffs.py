@@ -34,10 +34,11 @@ def level_cutoffs(highest: Sequence[float | None], just_above: Callable[[float],
         highest: Of each healthy scan the highest evidence or score; None where it has no candidate.
         just_above: The next value that a cut-off can take.
     """
-    return {level: _cutoff(highest, aim, just_above) for level, aim in AIMS.items()}
+    return {level: cutoff_for(highest, aim, just_above) for level, aim in AIMS.items()}
 
 
-def _cutoff(highest: Sequence[float | None], aim: float, just_above: Callable[[float], float]) -> Cutoff:
+def cutoff_for(highest: Sequence[float | None], aim: float, just_above: Callable[[float], float]) -> Cutoff:
+    """The smallest cut-off that keeps the share of healthy scans called `lesion` within an aim; see `level_cutoffs`."""
     count = len(highest)
     falling = sorted((value for value in highest if value is not None), reverse=True)
     allowed = int(aim * count + 1e-9)

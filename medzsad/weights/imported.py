@@ -21,7 +21,7 @@ from medzsad.weights.store import save_weights
 _THRESHOLD = "0.5, the middle of the range; not calibrated. The authors publish no threshold for one scan."
 # What files of other kinds are recognized by, for a message that helps.
 _OTHERS = (
-    ({"prompt_learner"}, "a prompt learner of another method, such as AnomalyCLIP, Crane or FAPrompt"),
+    ({"prompt_learner"}, "a prompt learner of another method"),
     ({"trainable_linearlayer"}, "weights of APRIL-GAN"),
     ({"seg_adapters", "det_adapters"}, "weights of MVFA"),
     ({"state_dict"}, "a checkpoint of open_clip"),

@@ -218,6 +218,74 @@ def test_a_change_of_one_weight_of_cops_is_seen(tmp_path: Path, name: str, wrong
     assert result["max_abs_error"][wrong] > TOLERANCE
 
 
+# Changes of what a program is given, and a value in which each has to be seen.
+SIBLINGS = {
+    "anomalyclip": [
+        ("prompts.ctx_neg", "expected.0.text_embeddings"),
+        ("prompts.compound_prompts_text.7", "expected.1.image_score"),
+        ("clip.visual.transformer.resblocks.20.attn.in_proj_weight", "expected.2.patch_features.3"),
+        ("train.mask", "train.loss.dice_normal"),
+    ],
+    "crane": [
+        ("prompts.ctx_pos", "expected.text_embeddings"),
+        ("input.guide_features", "expected.0.plus.patch_features.0"),
+        ("clip.visual.transformer.resblocks.23.ln_1.weight", "expected.1.plus.anomaly_map"),
+        ("clip.visual.transformer.resblocks.10.attn.in_proj_weight", "expected.1.patch_features.2"),
+        ("train.mask", "train.context.loss.focal"),
+    ],
+    "faprompt": [
+        ("prompts.ctx_neg", "expected.text_embeddings"),
+        ("prompts.patch_meta_net.linear1.bias", "expected.2.bias"),
+        ("prompts.patch_meta_net.linear2.weight", "expected.1.adapted_text_features"),
+        ("clip.visual.transformer.resblocks.23.attn.out_proj.weight", "expected.0.map_maximum"),
+        ("train.mask", "train.loss.focal2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_the_siblings_agree_with_the_authors_programs_in_every_value(name: str) -> None:
+    path = ROOT / "tests" / "golden" / f"{name}.safetensors"
+    found = compare(path)
+    with safe_open(path, "pt") as file:
+        given = ("train.mask", "train.label", "train.tokens_context")
+        names = {key for key in file.keys() if key.startswith(("expected.", "train.")) and key not in given}  # noqa: SIM118
+    assert found["passed"], found
+    assert (found["method"], found["not_checked"]) == (name, [])
+    assert set(found["max_abs_error"]) == names
+    scores = {key: error for key, error in found["max_abs_error"].items() if key.endswith(("map", "score"))}
+    assert max(scores.values()) <= TOLERANCE
+    assert {key.split(".")[0] for key in names} == {"expected", "train"}
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "wrong"), [(method, *change) for method, changes in SIBLINGS.items() for change in changes]
+)
+def test_a_change_of_one_input_of_the_siblings_is_seen(tmp_path: Path, method: str, name: str, wrong: str) -> None:
+    with safe_open(ROOT / "tests" / "golden" / f"{method}.safetensors", "pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    tensors[name].flatten()[:64] += 0.5
+    path = tmp_path / "changed.safetensors"
+    save_file(tensors, path, metadata)
+    result = compare(path)
+    assert not result["passed"]
+    assert result["max_abs_error"][wrong] > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [({"layer_copies": 1}, "train.context.loss.dice"), ({"context_probability": 1.0}, "train.static.loss.image")],
+    ids=str,
+)
+def test_another_training_of_crane_is_seen(changes: dict[str, Any], wrong: str) -> None:
+    path = ROOT / "tests" / "golden" / "crane.safetensors"
+    result = compare(path, **changes)
+    assert not result["passed"]
+    with safe_open(path, "pt") as file:
+        expected = float(file.get_tensor(wrong))
+    assert result["max_abs_error"][wrong] > 10 * TRAIN_TOLERANCE * abs(expected)
+
+
 def test_a_file_of_an_unknown_method_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"expected.0.image_score": torch.zeros(1)}, path, {"config": json.dumps({"method": "palmistry"})})

@@ -64,6 +64,23 @@ def test_the_shipped_configuration_of_cops_is_the_authors_protocol() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "epochs", "betas"),
+    [("anomalyclip", 15, (0.5, 0.999)), ("crane", 5, (0.6, 0.999)), ("faprompt", 7, (0.5, 0.999))],
+)
+def test_the_shipped_configurations_of_its_siblings_are_the_authors_protocols(
+    name: str, epochs: int, betas: tuple[float, float]
+) -> None:
+    config = read_train_config(CONFIGS / f"train_{name}.yaml")
+    trained = trained_method(config)
+    assert trained.method.name == name
+    assert (config.batch, config.epochs, config.seed) == (8, epochs, 111)
+    assert (config.keep, config.hold_out, config.augment, config.precision) == ("last", 0, False, "float32")
+    (stage,) = trained.objective.stages
+    assert (stage.betas, stage.schedule) == (betas, "constant")
+    assert (trained.options.deep_prompts, trained.options.deep_tokens) == (8, 4)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"method": "bayes_plf"}, "Did you mean 'bayes_pfl'"),

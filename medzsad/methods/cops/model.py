@@ -16,6 +16,7 @@ from medzsad.clip.text import token_ids
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.methods.base import Draws, Options, Prediction, PromptModel
+from medzsad.methods.prompts import repeated_deep
 
 _TEMPERATURE = 0.07
 
@@ -239,9 +240,7 @@ class CoPS(PromptModel):
         ends = torch.stack((stop, end)).expand(*frame[:3], 2, width)
         embeds = torch.cat((start.expand(frame), context, state, category, ends), dim=3).flatten(0, 2)
         eot = torch.full((len(embeds),), embeds.shape[1] - 1, device=embeds.device)
-        # Rounded through float16 as in the authors' program, for each sequence on its own: gradients are as well.
-        deep = [prompt.expand(len(embeds), -1, -1).half().float() for prompt in self.deep]
-        text = normalize(tower.encode(embeds, eot, deep), dim=-1)
+        text = normalize(tower.encode(embeds, eot, repeated_deep(self.deep, len(embeds))), dim=-1)
         return normalize(text.reshape(images, samples, 2, -1).mean(dim=1), dim=-1)
 
 

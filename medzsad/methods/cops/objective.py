@@ -1,11 +1,10 @@
 """What a training step of CoPS minimizes (METHODS B.6)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, interpolate, max_pool2d
+from torch.nn.functional import cross_entropy, max_pool2d
 
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
@@ -19,21 +18,17 @@ from medzsad.methods.cops.model import (
     prototype_distances,
     smoothed_patches,
 )
-from medzsad.methods.losses import pixel_dice_loss, pixel_focal_loss
-from medzsad.methods.objective import Stage, Truth
+from medzsad.methods.losses import map_losses
+from medzsad.methods.objective import Stage, Truth, all_parameters
 
 _PATCH_WEIGHT = 4.0
 _PARTS = ("image", "patch", "gather", "scatter", "kl", "reconstruction")
 
 
-def _all_parameters(model: CoPS) -> list[dict[str, Any]]:
-    return [{"name": "prompts", "params": list(model.parameters()), "lr": 1e-3, "base_lr": 1e-3}]
-
-
 class CoPSObjective:
     """One stage learns everything (METHODS B.6)."""
 
-    stages = (Stage("prompts", _PARTS, _all_parameters, "pixel_ap", "constant"),)
+    stages = (Stage("prompts", _PARTS, all_parameters, "pixel_ap", "constant"),)
 
     def __init__(self, options: CoPSTrainOptions) -> None:
         self.options = options
@@ -81,13 +76,9 @@ class CoPSObjective:
 
 def _patch_loss(logits: Tensor, grid: tuple[int, int], truth: Truth) -> Tensor:
     """Focal and both Dice losses of the map at the size of the masks, over the images with a pixel label."""
-    masks = truth.masks[truth.has_mask].float()
-    if not len(masks):
-        return 0.0 * logits.sum()
-    maps = logits[truth.has_mask].softmax(dim=-1).transpose(1, 2).reshape(len(masks), 2, *grid)
-    pixels = interpolate(maps, size=masks.shape[-2:], mode="nearest")
-    dice = pixel_dice_loss(pixels[:, 1], masks) + pixel_dice_loss(pixels[:, 0], 1 - masks)
-    return pixel_focal_loss(pixels, masks) + dice
+    known = truth.has_mask
+    focal, abnormal, normal = map_losses(logits[known], grid, truth.masks[known].float(), "nearest")
+    return focal + (abnormal + normal)
 
 
 def _distance_losses(distances: tuple[Tensor, Tensor], grid: tuple[int, int], truth: Truth) -> tuple[Tensor, Tensor]:

@@ -170,7 +170,7 @@ def test_incomplete_or_contradictory_weights_are_refused(tmp_path: Path, how: st
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"prompt_learner": {}}, "AnomalyCLIP"),
+        ({"prompt_learner": {}}, "another method"),
         ({"state_dict": {}, "epoch": 1}, "open_clip"),
         ({"visual.proj": torch.zeros(1)}, "CLIP tower"),
         ([1, 2], "a list"),
