@@ -13,7 +13,7 @@ from medzsad.errors import ConfigError
 from medzsad.methods.detector import Detector
 from medzsad.weights.card import WeightsCard
 
-METHOD = "ensemble"
+_NAME = "ensemble"
 # Share of normal pixels that reaches a comparable score of 0.5: that of the thresholds of `medzsad train`.
 HALF_SHARE = 0.005
 _HALF = -math.log10(HALF_SHARE)
@@ -71,7 +71,7 @@ def _card_of(cards: Sequence[WeightsCard]) -> WeightsCard:
     digest = hashlib.sha256(" ".join(sorted(f"{c.sha256} {c.clip_sha256}" for c in cards)).encode()).hexdigest()
     return WeightsCard(
         name=" + ".join(card.name for card in cards),
-        method=METHOD,
+        method=_NAME,
         options={"members": told},
         samples=max(card.samples for card in cards),
         threshold=0.5,
