@@ -77,6 +77,7 @@ class Candidate:
         fault: An error of our own code that looking at the file ran into; `read_scan` raises it, so that the case
             fails and no other case does.
         notes: Notes that the scan will get, on how it was found.
+        study_uid: StudyInstanceUID, for DICOM; "" where there is none. No output holds it.
         frame_of_reference: FrameOfReferenceUID, for DICOM; "" where there is none. No output holds it.
         parts: The scans that are scored together, of a case that stands for several.
     """
@@ -96,6 +97,7 @@ class Candidate:
     description: str = ""
     fault: Exception | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    study_uid: str = ""
     frame_of_reference: str = ""
     parts: tuple["Candidate", ...] = ()
 

@@ -19,7 +19,7 @@ _NUMBERED = 100  # tries to find a name that no case has
 def with_groups(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, and after them one more for each group of at least two that can be scored together.
 
-    DICOM series belong together if they have a frame of reference and a modality in common (PS3.3 C.7.4.1); files if
+    DICOM series belong together if they have study, frame of reference (PS3.3 C.7.4.1) and modality in common; files if
     they lie in one folder and their names differ in the word for the sequence alone. Single slices and pictures stay
     alone, and so does whatever is refused.
 
@@ -42,7 +42,9 @@ def _group_of(candidate: Candidate) -> tuple[str, ...] | None:
     if alone or candidate.kind == "picture" or len(candidate.shape) != 3 or min(candidate.shape) < 2:
         return None
     if candidate.kind == "dicom":
-        return ("dicom", candidate.frame_of_reference, candidate.modality) if candidate.frame_of_reference else None
+        # Anonymizing programs may give all patients one frame of reference; the study must be the same as well.
+        place = (candidate.study_uid, candidate.frame_of_reference)
+        return ("dicom", *place, candidate.modality) if all(place) else None
     common = _common_part(candidate)
     return None if common is None else ("file", str(candidate.files[0].parent), common.casefold())
 

@@ -27,11 +27,13 @@ def _write(folder: Path, *names: str) -> None:
         write_nifti(folder / name, phantom_scan(SHAPE, SPACING_MM, seed=seed))
 
 
-def _write_series(folder: Path, series: str, frame: str, modality: str = "MR") -> None:
+def _write_series(folder: Path, series: str, frame: str, modality: str = "MR", study: str = "") -> None:
     write_dicom_series(folder, phantom_scan(SHAPE, SPACING_MM, modality=modality), uid_seed=frame)
     for path in folder.iterdir():
         dataset = pydicom.dcmread(path)
         dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[series])
+        if study:
+            dataset.StudyInstanceUID = generate_uid(entropy_srcs=[study])
         dataset.save_as(path)
 
 
@@ -66,6 +68,12 @@ def test_series_share_a_frame_of_reference_and_a_modality(tmp_path: Path) -> Non
     (name,) = groups
     assert name.startswith("together-")
     assert len(name) == len("together-") + 10
+
+
+def test_one_frame_of_reference_for_all_patients_puts_no_two_studies_together(tmp_path: Path) -> None:
+    _write_series(tmp_path / "a", "first", "constant", study="one")
+    _write_series(tmp_path / "b", "second", "constant", study="two")
+    assert _groups(tmp_path) == {}
 
 
 def test_refused_scans_take_no_part(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from medzsad.scan.guard import refusing
 
 _TAGS = [
     "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
-    "AcquisitionNumber", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "AcquisitionNumber", "StudyInstanceUID", "FrameOfReferenceUID",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
@@ -101,6 +102,7 @@ class FileHeader:
     image_type: tuple[str, ...]
     mosaic: bool
     photometric: str
+    study_uid: str
     frame_of_reference_uid: str
     slice_thickness_mm: float
     frames: int
@@ -206,6 +208,7 @@ def _header(path: Path, dataset: Dataset, place: str) -> FileHeader:
         image_type=image_type,
         mosaic="MOSAIC" in image_type,
         photometric=str(header_value(dataset, "PhotometricInterpretation", place) or ""),
+        study_uid=uid_of(header_value(dataset, "StudyInstanceUID", place)),
         frame_of_reference_uid=uid_of(header_value(dataset, "FrameOfReferenceUID", place)),
         slice_thickness_mm=max(thickness_mm[0], 0.0),
         frames=frames,

@@ -56,6 +56,7 @@ def judge_series(
         modality=first.modality,
         series_number=first.series_number,
         description=first.description,
+        study_uid=first.study_uid,
         frame_of_reference=first.frame_of_reference_uid,
     )
     if any(header.mosaic for header in headers):
