@@ -37,7 +37,9 @@ PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance
 
 
 def _several(value: object) -> object:
-    """A single name as a tuple of one."""
+    """A single name as a tuple of one; what is neither a name nor several is left to pydantic."""
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("name at least one")
     return (value,) if isinstance(value, str | Path) else value
 
 
@@ -61,9 +63,8 @@ class RunConfig(BaseModel):
 
     weights: Annotated[tuple[PathText, ...], BeforeValidator(_several)] = Field(
         default=("medzsad-mini",),
-        min_length=1,
-        description="Name of installed weights (`medzsad weights list`) or path of a weights file; with several, their "
-        "comparable scores are averaged.",
+        description="Name of installed weights (`medzsad weights list`) or path of a weights file. If several are "
+        "named, their scores are made comparable and averaged.",
     )
     clip_weights: PathText | None = Field(
         default=None,
@@ -141,8 +142,8 @@ class RunConfig(BaseModel):
     )
     together: bool = Field(
         default=False,
-        description="Scans of one head in one frame of reference, such as T1, T2 and FLAIR, become one more case that "
-        "puts their scores together.",
+        description="Adds a case for every head that was scanned several times in one frame of reference (T1, T2, "
+        "FLAIR and the like); it combines their scores.",
     )
     frame: int | None = Field(default=None, ge=0, description="Which frame of 4D data is scored, counted from 0.")
     all_frames: bool = Field(default=False, description="Score every frame of 4D data as a case of its own.")

@@ -121,3 +121,9 @@ def test_an_unreadable_configuration_is_told_in_words(tmp_path: Path) -> None:
 def test_a_value_that_our_own_check_refuses_is_explained_without_words_of_pydantic() -> None:
     with pytest.raises(ConfigError, match="modality = 'foo': known modalities are CT"):
         make_config({"modality": "foo"})
+
+
+def test_one_name_of_weights_is_as_good_as_a_list_and_an_empty_list_is_none() -> None:
+    assert make_config({"weights": "mine"}).weights == make_config({"weights": ["mine"]}).weights == ("mine",)
+    with pytest.raises(ConfigError, match=r"weights = \[\]: name at least one"):
+        make_config({"weights": []})

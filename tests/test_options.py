@@ -126,3 +126,9 @@ def test_a_wrong_value_in_a_file_and_on_the_command_line_read_alike(tmp_path: Pa
         read_evaluate_config(path, {})
     words = ["evaluate", "--benchmark", "synthetic", "-o", str(tmp_path / "out"), "--batch-size", "0"]
     assert "batch_size = 0" in CliRunner().invoke(cli.main, words).output
+
+
+def test_the_help_names_a_default_of_several_values_as_they_would_be_typed() -> None:
+    text = CliRunner().invoke(cli.main, ["run", "--help"]).output
+    assert "[medzsad-mini]" in text
+    assert "('" not in text

@@ -80,6 +80,8 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def _text(default: object) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(map(_text, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
