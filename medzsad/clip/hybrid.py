@@ -103,8 +103,8 @@ class HybridVision(nn.Module):
         seen = self.from_tokens(tokens)
         middle = _enlarged(self.eighths(self.lateral_eighths(eighths) + _enlarged(seen, 2)), 2)
         last = self._tokens(self.quarters(self.lateral_quarters(quarters) + middle), TAPS)
-        coarse = {1: lambda: _enlarged(seen, 4), 2: lambda: middle}
-        patches = tuple(self._tokens(coarse[tap](), tap) if tap in coarse else last for tap in taps)
+        coarse = (_enlarged(seen, 4), middle)
+        patches = tuple(last if tap == TAPS else self._tokens(coarse[tap - 1], tap) for tap in taps)
         if projected:
             joint = self.to_joint.to(last.dtype)
             patches = tuple(tokens @ joint[tap - 1] for tap, tokens in zip(taps, patches, strict=True))

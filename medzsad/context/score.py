@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzsad.config import Axis
 from medzsad.context.air import outside_air
-from medzsad.context.planes import PLANES, PlaneFusion, why_one_plane
+from medzsad.context.logits import LogitMean, logit_of
+from medzsad.context.planes import PLANES, why_one_plane
+from medzsad.context.sequences import scored_voxels
 from medzsad.context.smoothing import smooth_along_axis
 from medzsad.scan.records import Scan
 from medzsad.scoring.engine import smooth
@@ -74,13 +77,11 @@ def _planes(
     if why := why_one_plane(scan):
         note = f"Only the {own} slices were scored, though all planes were asked for: {why}."
         return _restored(main, context, smooth_mm), [note]
-    fusion = PlaneFusion()
-    fusion.add(_restored(main, context, smooth_mm), main[0])
-    for plane in PLANES:
-        if plane != own:
-            other = score_plane(plane)
-            fusion.add(_restored(other, context, smooth_mm), other[0])
-    return fusion.score(), [f"The scores of axial, coronal and sagittal slices were fused; slices listed are {own}."]
+    mean = LogitMean()
+    for scored in chain((main,), (score_plane(plane) for plane in PLANES if plane != own)):
+        where = scored_voxels(scan.shape, scored[0].indices[scored[0].tissue], scored[0].plan.axis, None)
+        mean.add(logit_of(_restored(scored, context, smooth_mm)), where)
+    return mean.score(), [f"The scores of axial, coronal and sagittal slices were fused; slices listed are {own}."]
 
 
 def _restored(plane: ScoredPlane, context: ContextCard, smooth_mm: float) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-from medzsad.context.logits import logit_of, score_of
+from medzsad.context.logits import LogitMean, logit_of
 
 _SAME_MM = 1e-3  # affines that differ by less are equal
 _POINTS = 24  # along each side of a volume, to see how much of it another one covers
@@ -41,20 +41,16 @@ def fuse_sequences(
         shape: Of the grid that is wanted.
         affine_ras: Of that grid.
     """
-    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    mean = LogitMean()
     for one in sequences:
-        logits, scored = _on_grid(one, shape, affine_ras)
-        total += logits
-        count += scored
-    fused = score_of(np.divide(total, np.maximum(count, 1), dtype=np.float32))
-    fused[count == 0] = 0.0
-    return fused
+        mean.add(*_on_grid(one, shape, affine_ras))
+    return mean.score()
 
 
 def _on_grid(
     one: SequenceScore, shape: tuple[int, int, int], affine_ras: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Logits in another grid, 0 where the scan has scored nothing, and where it has scored."""
+    """Logits in another grid, a new array, and where the scan has scored."""
     logits = np.where(one.scored, logit_of(one.score), np.float32(0.0))
     if one.score.shape == shape and np.allclose(one.affine_ras, affine_ras, atol=_SAME_MM):
         return logits, one.scored
@@ -105,7 +101,5 @@ def scored_voxels(
     """(i, j, k) bool: the voxels of the slices along an axis that were scored, without the air around the body."""
     along = np.zeros(shape[axis], np.bool_)
     along[slices] = True
-    scored = np.broadcast_to(along.reshape([-1 if n == axis else 1 for n in range(3)]), shape).copy()
-    if outside is not None:
-        scored &= ~outside
-    return scored
+    scored = np.broadcast_to(along.reshape([-1 if n == axis else 1 for n in range(3)]), shape)
+    return scored if outside is None else scored & ~outside

@@ -1,6 +1,7 @@
 """Which context a run takes: what its options say, and what the weights say where these say nothing."""
 
 from medzsad.config import RunConfig
+from medzsad.methods.ensemble import Ensemble, Model
 from medzsad.weights.card import ContextCard, ModelCard
 
 
@@ -11,6 +12,11 @@ def context_of(config: RunConfig, card: ModelCard) -> ContextCard:
     return (card.context or ContextCard()).model_copy(update=asked)
 
 
-def with_context(config: RunConfig, card: ModelCard) -> RunConfig:
-    """The options with nothing of the context left to the weights, as reports and the key of a case hold them."""
-    return config.model_copy(update=context_of(config, card).model_dump())
+def with_context(config: RunConfig, model: Model) -> RunConfig:
+    """The options with nothing of the context left to the weights, as reports and the key of a case hold them.
+
+    The members of an ensemble keep contexts of their own where none is asked for.
+    """
+    if isinstance(model, Ensemble):
+        return config
+    return config.model_copy(update=context_of(config, model.card).model_dump())

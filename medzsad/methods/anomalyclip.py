@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.methods.base import Draws, Method, Options, Prediction
@@ -21,6 +20,7 @@ from medzsad.methods.prompt_files import PromptFileImporter
 from medzsad.methods.prompts import (
     ABNORMAL_WORDS,
     NORMAL_WORDS,
+    TOWER,
     DeepPromptOptions,
     WordedPromptModel,
     cosine_logits,
@@ -167,16 +167,7 @@ METHOD = Method(
     title="AnomalyCLIP",
     source="Object-agnostic prompt learning, arXiv 2310.18961",
     model=AnomalyCLIP,
-    spec=TowerSpec(
-        image_size=518,
-        layers=(24,),
-        activation="quick_gelu",
-        position_resize="bilinear",
-        attention="vv",
-        local_from=6,
-        patch_post="projected",
-        cls_post_norm=False,
-    ),
+    spec=TOWER,
     clip_name="ViT-L-14-336",
     train_options=AnomalyCLIPTrainOptions,
     objective=AnomalyCLIPObjective,

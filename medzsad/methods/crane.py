@@ -6,13 +6,13 @@ layers that are read ("Crane+").
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.methods.base import Draws, Method, Options, Prediction
@@ -23,6 +23,7 @@ from medzsad.methods.prompt_files import PromptFileImporter
 from medzsad.methods.prompts import (
     ABNORMAL_WORDS,
     NORMAL_WORDS,
+    TOWER,
     DeepPromptOptions,
     WordedPromptModel,
     cosine_logits,
@@ -200,15 +201,7 @@ METHOD = Method(
     title="Crane",
     source="Context-guided prompt learning and attention refinement, arXiv 2504.11055",
     model=Crane,
-    spec=TowerSpec(
-        image_size=518,
-        layers=(24,),
-        activation="quick_gelu",
-        position_resize="bilinear",
-        attention="qqkkvv",
-        local_from=6,
-        patch_post="projected",
-    ),
+    spec=replace(TOWER, attention="qqkkvv", cls_post_norm=True),
     clip_name="ViT-L-14-336",
     options=CraneOptions,
     train_options=CraneTrainOptions,

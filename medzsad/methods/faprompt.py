@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 
-from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.errors import WeightsError
@@ -24,6 +23,7 @@ from medzsad.methods.prompt_files import PromptFileImporter
 from medzsad.methods.prompts import (
     ABNORMAL_WORDS,
     NORMAL_WORDS,
+    TOWER,
     DeepPromptOptions,
     WordedPromptModel,
     cosine_logits,
@@ -265,16 +265,7 @@ METHOD = Method(
     title="FAPrompt",
     source="Fine-grained abnormality prompt learning, arXiv 2410.10289",
     model=FAPrompt,
-    spec=TowerSpec(
-        image_size=518,
-        layers=(24,),
-        activation="quick_gelu",
-        position_resize="bilinear",
-        attention="vv",
-        local_from=6,
-        patch_post="projected",
-        cls_post_norm=False,
-    ),
+    spec=TOWER,
     clip_name="ViT-L-14-336",
     train_options=FAPromptTrainOptions,
     objective=FAPromptObjective,

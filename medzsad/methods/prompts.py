@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from medzsad.clip.spec import TowerSpec
 from medzsad.clip.text import token_ids
 from medzsad.clip.tower import Tower
 from medzsad.errors import WeightsError
@@ -14,6 +15,17 @@ from medzsad.methods.base import Options, PromptModel
 
 NORMAL_WORDS, ABNORMAL_WORDS = "object .", "damaged object ."
 TEMPERATURE = 0.07
+# What these methods ask of their tower: local features of the last block, from a second stream beside the last 19.
+TOWER = TowerSpec(
+    image_size=518,
+    layers=(24,),
+    activation="quick_gelu",
+    position_resize="bilinear",
+    attention="vv",
+    local_from=6,
+    patch_post="projected",
+    cls_post_norm=False,
+)
 _PADDING = 0
 
 

@@ -151,15 +151,15 @@ def _mean_slices(
     slices: Sequence[tuple[SliceScore, ...]], score: NDArray[np.float32], first: ScoredScan
 ) -> tuple[SliceScore, ...]:
     """The slices of the first member, with the mean of the image scores, and the highest averaged score of each."""
-    highest = score.max(axis=tuple(axis for axis in range(3) if axis != first.stack.plan.axis))
-    return tuple(
-        replace(
-            same[0],
-            image_score=float(np.mean([one.image_score for one in same])),
-            max_score=float(highest[same[0].index]),
-        )
-        for same in zip(*slices, strict=True)
-    )
+    means = [float(np.mean([one.image_score for one in same])) for same in zip(*slices, strict=True)]
+    own = tuple(replace(one, image_score=mean) for one, mean in zip(first.slices, means, strict=True))
+    return with_highest(own, score, first.stack.plan.axis)
+
+
+def with_highest(slices: tuple[SliceScore, ...], score: NDArray[np.float32], slice_axis: int) -> tuple[SliceScore, ...]:
+    """The slices along an axis with the highest score of each in a volume (i, j, k)."""
+    highest = score.max(axis=tuple(axis for axis in range(3) if axis != slice_axis))
+    return tuple(replace(one, max_score=float(highest[one.index])) for one in slices)
 
 
 def decided(scored: ScoredScan, rule: Rule, config: RunConfig) -> CaseResult:
@@ -204,12 +204,10 @@ def with_modality(scan: Scan, config: RunConfig) -> Scan:
 def settled(config: RunConfig, detector: Model) -> RunConfig:
     """The configuration with nothing left to the device or the weights that changes a result.
 
-    That is the arithmetic, which decides the last digits, and the context of the weights; the members of an ensemble
-    keep their own where none is asked for.
+    That is the arithmetic, which decides the last digits, and the context of the weights.
     """
     precision = resolve_precision(config.precision, detector.device)
-    whole = config if isinstance(detector, Ensemble) else with_context(config, detector.card)
-    return whole.model_copy(update={"precision": precision})
+    return with_context(config, detector).model_copy(update={"precision": precision})
 
 
 def _stack(scan: Scan, detector: Detector, config: RunConfig) -> SliceStack:

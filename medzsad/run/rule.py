@@ -88,7 +88,7 @@ def comparable_options(detector: Model, config: RunConfig) -> dict[str, Any]:
         "samples": detector.card.samples,
         "precision": resolve_precision(config.precision, detector.device),
     }
-    return score_options(with_context(config, detector.card)) | settled
+    return score_options(with_context(config, detector)) | settled
 
 
 def kind_of(scan: Scan) -> Kind:

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medzsad.config import RunConfig
 from medzsad.context.sequences import SequenceScore, common_share, fuse_sequences, scored_voxels
 from medzsad.errors import ReasonCode, RefusedError
 from medzsad.methods.ensemble import Model
-from medzsad.run.pipeline import ScoredScan, decided, score_scan, with_modality
+from medzsad.run.pipeline import ScoredScan, decided, score_scan, with_highest, with_modality
 from medzsad.run.rule import rule_for
 from medzsad.scan.reader import read_scan
 from medzsad.scan.records import Candidate, ReadLimits, Scan
-from medzsad.volume.records import CaseResult, SliceScore
+from medzsad.scan.together import by_fineness
+from medzsad.volume.records import CaseResult
 
 _LEAST_COMMON = 0.5  # share of the smaller field of view
 
@@ -40,7 +38,7 @@ class ScansTogether:
         Raises:
             RefusedError: NOT_TOGETHER, fewer than two are left.
         """
-        ordered = sorted(scans, key=lambda scan: (round(float(np.prod(scan.spacing_mm)), 6), scan.name))
+        ordered = sorted(scans, key=lambda scan: by_fineness(scan.spacing_mm, scan.name))
         kept, out = ordered[:1], list(left_out)
         for scan in ordered[1:]:
             share = common_share((kept[0].shape, scan.shape), (kept[0].affine_ras, scan.affine_ras))
@@ -106,7 +104,7 @@ def detect_together(together: ScansTogether, detector: Model, config: RunConfig)
         first,
         scan=replace(first.scan, name=together.name, notes=(*first.scan.notes, note)),
         score=fused,
-        slices=_slices(first, fused),
+        slices=with_highest(first.slices, fused, first.stack.plan.axis),
         spread=lambda: None,
     )
     result = decided(whole, rule_for(first.scan, detector, config), config)
@@ -116,13 +114,5 @@ def detect_together(together: ScansTogether, detector: Model, config: RunConfig)
 def scored_sequence(scored: ScoredScan) -> SequenceScore:
     """The scores of a scan as they are put together with those of others."""
     stack, scan = scored.stack, scored.scan
-    indices = np.asarray(stack.indices)[np.asarray(stack.tissue, bool)]
-    where = scored_voxels(scan.shape, indices, stack.plan.axis, scored.outside)
+    where = scored_voxels(scan.shape, stack.indices[stack.tissue], stack.plan.axis, scored.outside)
     return SequenceScore(scored.score, where, scan.affine_ras)
-
-
-def _slices(first: ScoredScan, fused: NDArray[np.float32]) -> tuple[SliceScore, ...]:
-    """The slices of the finest scan, with the highest fused score of each."""
-    others = tuple(axis for axis in range(3) if axis != first.stack.plan.axis)
-    highest = fused.max(axis=others)
-    return tuple(replace(one, max_score=float(highest[one.index])) for one in first.slices)

@@ -56,7 +56,7 @@ def _common_part(candidate: Candidate) -> str | None:
 
 def _together(key: tuple[str, ...], parts: Sequence[Candidate], taken: set[str]) -> Candidate:
     ordered = sorted(parts, key=lambda part: part.name)
-    finest = finest_of(ordered)
+    finest = min(ordered, key=lambda part: by_fineness(part.spacing_mm, part.name))
     name = wished = _name(key, ordered[0])
     for number in range(2, _NUMBERED):
         if name.casefold() not in taken:
@@ -75,9 +75,9 @@ def _together(key: tuple[str, ...], parts: Sequence[Candidate], taken: set[str])
     )
 
 
-def finest_of(parts: Sequence[Candidate]) -> Candidate:
-    """The part with the smallest voxels; the first by name among equals."""
-    return min(parts, key=lambda part: (round(math.prod(part.spacing_mm or (math.inf,)), 6), part.name))
+def by_fineness(spacing_mm: Sequence[float], name: str) -> tuple[float, str]:
+    """What scans are ordered by: the volume of a voxel, then the name; a scan of unknown spacing comes last."""
+    return round(math.prod(spacing_mm or (math.inf,)), 6), name
 
 
 def _name(key: tuple[str, ...], first: Candidate) -> str:

@@ -149,7 +149,7 @@ def test_the_context_is_part_of_the_key_wherever_it_comes_from() -> None:
 def test_a_report_holds_the_context_that_was_taken() -> None:
     detector = BrightnessDetector()
     detector.card = detector.card.model_copy(update={"context": ContextCard(smooth_axis_mm=3.0)})
-    config = with_context(make_config({"air": "ignore"}), detector.card)
+    config = with_context(make_config({"air": "ignore"}), detector)  # type: ignore[arg-type]
     assert (config.planes, config.smooth_axis_mm, config.air) == ("acquisition", 3.0, "ignore")
 
 

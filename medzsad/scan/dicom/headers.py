@@ -30,12 +30,12 @@ from medzsad.scan.guard import refusing
 
 _TAGS = [
     "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
-    "AcquisitionNumber", "StudyInstanceUID", "FrameOfReferenceUID",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "AcquisitionNumber", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsStored", "EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier",
     "SliceThickness", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
-    "BodyPartExamined", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", *DESCRIPTION_TAGS,
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "Units", "BodyPartExamined", "StudyInstanceUID",
+    *DESCRIPTION_TAGS,
 ]  # fmt: skip
 _MARKS = ("EchoTime", "TemporalPositionIndex", "TemporalPositionIdentifier", "AcquisitionNumber", "ImageType")
 _META_START = 132 + 12  # preamble, then the element that tells the length of the rest of group 0002
