@@ -200,7 +200,7 @@ def text_pair(embeddings: Tensor) -> Tensor:
 class FAPromptObjective:
     """One stage learns everything (METHODS D.3)."""
 
-    stages = (Stage("prompts", _PARTS, all_parameters, "pixel_ap", "constant"),)
+    stages = (Stage("prompts", _PARTS, all_parameters, "pixel_ap", "constant", summed=("bias",)),)
 
     def __init__(self, options: FAPromptTrainOptions) -> None:
         self.options = options

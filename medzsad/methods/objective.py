@@ -39,6 +39,8 @@ class Stage:
         criterion: Validation metric that chooses the epoch and ends the stage.
         schedule: How the rates change: `warm_up_cosine` over the steps of the whole training, or `constant`.
         betas: Of Adam.
+        summed: Those of `parts` that are sums over the images of a batch, not means: where a batch is cut into parts,
+            theirs are added without a weight.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Stage:
     criterion: Literal["pixel_ap", "image_ap"]
     schedule: Literal["warm_up_cosine", "constant"]
     betas: tuple[float, float] = (0.5, 0.999)
+    summed: tuple[str, ...] = ()
 
 
 def all_parameters(model: nn.Module) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Several processes that train one model, started by torchrun.
 
 Every process computes its share of each batch. A loss is weighted by its share of the batch's images and gradients are
-summed, so the cross entropy, the divergences and the orthogonality have exactly the gradient of the whole batch. Focal
+summed, so the cross entropy, the divergences and the orthogonality have exactly the gradient of the whole batch; a loss
+that is itself a sum over images (`Stage.summed`) is added as it stands. Focal
 and Dice loss are ratios of sums over a whole batch; under sharding, as under accumulation, the sums run over a part
 and the ratios are averaged, weighted by images. The two differ as much as the shares of defect pixels of the parts do:
 a training with other numbers of processes or parts is another training, close to but not the same as the published one.

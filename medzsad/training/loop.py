@@ -206,9 +206,10 @@ class Loop:
             own = {name: draw if name in model.shared_draws else draw[list(part)] for name, draw in draws.items()}
             losses = self._losses(next(batches), own, stage, generator_for(config.seed, _CHOICE, epoch, step))
             share = len(part) / count
-            (share * torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]
+            losses = {name: value if name in stage.summed else share * value for name, value in losses.items()}
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + share * value.detach()
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
         found = self._summed(sums, stage)
         if not all(torch.isfinite(torch.tensor(list(found.values())))):
             raise ScoringError(

@@ -69,7 +69,10 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
 
 def _download(release: Release, folder: Path) -> Path:
     try:
-        path = _from_google_drive(release, folder) if release.google_drive else _from_open_clip(release, folder)
+        if release.google_drive:
+            path = _from_google_drive(release, folder)
+        else:
+            path = _from_web(release, folder)
     except (OSError, RuntimeError) as error:  # what urllib, requests and both libraries raise derives from these
         raise WeightsError(
             f"The weights {release.name} could not be downloaded ({_sentence(error)}). Is this computer online? "
@@ -95,11 +98,12 @@ def _from_google_drive(release: Release, folder: Path) -> Path:
     return path
 
 
-def _from_open_clip(release: Release, folder: Path) -> Path:
-    url = get_pretrained_cfg(release.name, release.open_clip)["url"]
+def _from_web(release: Release, folder: Path) -> Path:
+    url = release.url or get_pretrained_cfg(release.name, release.open_clip)["url"]
+    name = Path(release.original or release.file).name
     pooch.get_logger().setLevel(logging.WARNING)  # it would tell its address and folder; the bar says enough
     # The digest is compared afterwards, by `check_download`, with a message of ours.
-    return Path(pooch.retrieve(url, known_hash=None, fname=release.file, path=folder, progressbar=sys.stderr.isatty()))
+    return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, progressbar=sys.stderr.isatty()))
 
 
 def _sentence(error: Exception) -> str:

@@ -30,7 +30,9 @@ class Release:
         license: Of the weights.
         source: Where they come from.
         description: A sentence for lists and reports.
-        original: Name of the authors' file that is imported; empty where nothing is imported.
+        original: Name of the authors' file that is imported, with its folder where the name alone tells nothing; empty
+            where nothing is imported.
+        url: Its address; empty where it comes from elsewhere.
         google_drive: Its id; empty where it does not come from there.
         open_clip: Pretrained tag of open_clip; empty where it does not come from there.
         size_bytes: Of the downloaded file; None where not known.
@@ -46,6 +48,7 @@ class Release:
     source: str
     description: str
     original: str = ""
+    url: str = ""
     google_drive: str = ""
     open_clip: str = ""
     size_bytes: int | None = None

@@ -23,6 +23,12 @@ from tests import tiny
 from tests.methods import worded
 
 CRANE = Path(__file__).resolve().parents[3] / "shared" / "data" / "checkpoints" / "crane"
+NAMES = {
+    "trained_on_mvtec_crane": "crane-mvtec",
+    "trained_on_mvtec_cranep": "crane-plus-mvtec",
+    "trained_on_visa_crane": "crane-visa",
+    "trained_on_visa_cranep": "crane-plus-visa",
+}
 # Keys of the published files, and how many of them are unused.
 PUBLISHED = {"anomalyclip": (32, 16), "crane": (16, 0), "faprompt": (36, 16)}
 
@@ -145,7 +151,9 @@ def test_the_published_files_of_crane_are_imported_key_by_key(tmp_path: Path) ->
         found = translated(content, find_method("crane"), path)
         assert (len(found.aliases), len(found.ignored)) == (6, 0)
         out = tmp_path / "out.safetensors"
-        write_imported(path, out, path.parent.name)
+        card = write_imported(path, out)
+        assert card.name == NAMES[path.parent.name]
+        assert ("DINOv2" in card.description) == card.name.startswith("crane-plus")
         model = read_weights(out).model
         sizes = {"width": 768, "context_tokens": 12, "deep_prompts": 8, "deep_tokens": 4, "table_rows": 6}
         assert model.sizes == sizes

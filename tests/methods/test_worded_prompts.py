@@ -1,5 +1,6 @@
 """AnomalyCLIP and its siblings: a score depends on its image alone, and what is trained is what scores depend on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,16 @@ def test_a_training_ends_with_weights_that_bring_what_they_need(name: str, tmp_p
     assert (card.method, card.samples, card.spec) == (name, 1, worded.spec(name))
     prediction = load_detector(path).predict(tiny.images(2), ["", ""], SharedNoise())
     assert bool(prediction.score_map.isfinite().all())
+
+
+def test_a_batch_cut_into_parts_has_the_same_bias_as_a_whole_one(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"method": "faprompt", "options": {"deep_prompts": 1, "deep_tokens": 2}, "epochs": 1}
+    changes |= {"samples": None, "augment": False, "keep": "last", "hold_out": 0, "batch": 32}
+    losses = []
+    for accumulate in (1, 4):
+        out = tmp_path / f"parts-{accumulate}"
+        train(config(_folder(tmp_path, "faprompt"), accumulate=accumulate, **changes), out)
+        losses.append(json.loads((out / "history.json").read_text())[0]["losses"])
+    assert losses[0]["bias"] > 0
+    assert losses[1]["bias"] == pytest.approx(losses[0]["bias"], rel=1e-4)
+    assert losses[1]["image"] == pytest.approx(losses[0]["image"], rel=1e-4)

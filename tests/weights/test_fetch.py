@@ -20,6 +20,7 @@ from medzsad.weights.imported import import_weights
 from medzsad.weights.manifest import Release
 from medzsad.weights.store import resolve_weights
 from tests import tiny
+from tests.methods import worded
 
 VISA = "bayes-pfl-visa"
 
@@ -38,9 +39,9 @@ def original(tmp_path: Path) -> Path:
     return path
 
 
-def _pin(monkeypatch: pytest.MonkeyPatch, name: str, path: Path) -> None:
+def _pin(monkeypatch: pytest.MonkeyPatch, name: str, path: Path, **changes: str) -> None:
     """Makes `path` the published file of `name`."""
-    pinned = {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    pinned: dict[str, Any] = {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)} | changes
     known = tuple(dataclasses.replace(e, **pinned) if e.name == name else e for e in manifest.list_releases())
 
     def listed() -> tuple[Release, ...]:
@@ -166,6 +167,21 @@ def test_a_tower_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, serv
     with pytest.raises(WeightsError, match="could not be downloaded"):
         fetch_weights("ViT-L-14-336", tmp_path / "elsewhere")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_prompts_come_from_the_address_of_the_list(
+    monkeypatch: pytest.MonkeyPatch, server: _Server, tmp_path: Path, cache: Path
+) -> None:
+    source = tmp_path / "served" / "epoch_5.pth"
+    torch.save({"prompt_learner": worded.official("crane")}, source)
+    _pin(monkeypatch, "crane-mvtec", source, url=f"http://127.0.0.1:{server.server_port}/{source.name}")
+    path = fetch_weights("crane-mvtec")
+    assert server.asked == ["/epoch_5.pth"]
+    assert path == cache / "crane-mvtec.safetensors" == resolve_weights("crane-mvtec")
+    card = read_card(path)
+    assert (card.method, card.trained_on, card.name) == ("crane", "MVTec AD", "crane-mvtec")
+    assert "trained_on_mvtec_crane" in verify_weights(source).verdict
+    assert [p.name for p in cache.iterdir()] == [path.name]
 
 
 def test_import_installs_under_the_given_name(original: Path, cache: Path) -> None:

@@ -8,7 +8,16 @@ from medzsad.weights.manifest import Release, check_download, find_release, list
 
 def test_the_list_names_every_published_file_with_its_sha256() -> None:
     entries = {entry.name: entry for entry in list_releases()}
-    assert list(entries) == ["medzsad-mini", "bayes-pfl-visa", "bayes-pfl-mvtec", "ViT-L-14-336"]
+    assert list(entries) == [
+        "medzsad-mini",
+        "bayes-pfl-visa",
+        "bayes-pfl-mvtec",
+        "crane-mvtec",
+        "crane-visa",
+        "crane-plus-mvtec",
+        "crane-plus-visa",
+        "ViT-L-14-336",
+    ]
     for entry in entries.values():
         assert entry.license
         assert entry.source
