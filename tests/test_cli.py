@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from medzsad.cli import main
+from medzsad.methods.registry import METHODS
 from medzsad.weights.store import save_weights
 from tests import tiny
 from tests.detectors import BrightnessDetector
@@ -234,3 +235,15 @@ def test_the_list_of_commands_cuts_no_sentence(group: list[str]) -> None:
     listed = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output.split("Commands:")[1].strip()
     assert all(line.strip().endswith(".") for line in listed.splitlines())
     assert "..." not in listed
+
+
+def test_methods_lists_every_method_with_its_facts_and_known_weights(runner: CliRunner) -> None:
+    done = runner.invoke(main, ["methods", "--json"])
+    assert done.exit_code == 0, done.output
+    records = {one["name"]: one for one in json.loads(done.stdout)}
+    assert list(records)[:5] == ["bayes_pfl", "cops", "anomalyclip", "crane", "faprompt"]
+    assert all(records[name]["fidelity"] == "exact" and records[name]["code_license"] for name in METHODS)
+    assert [one["name"] for one in records["crane"]["weights"]][:2] == ["crane-mvtec", "crane-visa"]
+    text = runner.invoke(main, ["methods"]).stdout
+    assert "medzsad-mini (embedded; trained on generated images and pictures of industrial parts)" in text
+    assert "arXiv 2410.10289" in text

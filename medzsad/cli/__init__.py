@@ -9,6 +9,7 @@ from medzsad.cli.calibrate import calibrate
 from medzsad.cli.environment import info
 from medzsad.cli.evaluate import evaluate
 from medzsad.cli.inspect import inspect
+from medzsad.cli.methods import methods
 from medzsad.cli.report import report
 from medzsad.cli.run import run
 from medzsad.cli.train import train
@@ -26,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (run, calibrate, report, inspect, train, evaluate, info, weights):
+for command in (run, calibrate, report, inspect, train, evaluate, info, methods, weights):
     main.add_command(command)

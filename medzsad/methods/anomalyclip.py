@@ -179,4 +179,7 @@ METHOD = Method(
         unused=r"compound_prompt_projections\..*",
     ),
     protocol="anomalyclip",
+    code_license="MIT",
+    fidelity="exact",
+    scope="Inference and training, with the authors' weights files; the map is the mean over layers, not their sum.",
 )

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -178,6 +178,12 @@ class Method:
         importer: Of the authors' files; None if there are none.
         protocol: Evaluation protocol of the authors, see `medzsad.evaluation.protocol`.
         samples: Prompt samples per image that the authors take; 1 if nothing is sampled.
+        code_license: Of the authors' program, none of which is copied here; empty if not stated.
+        fidelity: `exact` if it reproduces numbers of the authors' program, `reconstruction` if it was built from a text
+            without a program to compare with; empty if not stated.
+        scope: What the fidelity covers and what it leaves out, in a sentence.
+        relative_time: Time per slice over that of Bayes-PFL, both on ViT-L-14-336 at 518 pixels in float32, from
+            `benchmarks/throughput.py --method all`; None if it was not measured.
     """
 
     name: str
@@ -192,3 +198,7 @@ class Method:
     importer: Importer | None = None
     protocol: str = "plain"
     samples: int = 1
+    code_license: str = ""
+    fidelity: Literal["", "exact", "reconstruction"] = ""
+    scope: str = ""
+    relative_time: float | None = None

@@ -210,4 +210,10 @@ METHOD = Method(
         title="Crane", sizes=_sizes, foreign=("compound_prompt_projections.", "patch_meta_net.", "t_n")
     ),
     protocol="anomalyclip",
+    code_license="MIT",
+    fidelity="exact",
+    scope=(
+        "Inference and training, with the authors' weights files; "
+        "Crane+ with given features of its second backbone, which is not part of medzsad."
+    ),
 )

@@ -281,4 +281,7 @@ METHOD = Method(
         unused=r"compound_prompt_projections\..*",
     ),
     protocol="faprompt",
+    code_license="MIT",
+    fidelity="exact",
+    scope="Inference and training, with files in the authors' format; they have published none.",
 )

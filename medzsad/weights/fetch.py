@@ -69,10 +69,7 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
 
 def _download(release: Release, folder: Path) -> Path:
     try:
-        if release.google_drive:
-            path = _from_google_drive(release, folder)
-        else:
-            path = _from_web(release, folder)
+        path = _from_google_drive(release, folder) if release.google_drive else _from_web(release, folder)
     except (OSError, RuntimeError) as error:  # what urllib, requests and both libraries raise derives from these
         raise WeightsError(
             f"The weights {release.name} could not be downloaded ({_sentence(error)}). Is this computer online? "

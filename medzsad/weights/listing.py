@@ -1,10 +1,13 @@
-"""All weights that can be named on the command line: the known ones, and those that were imported; without torch."""
+"""What can be named on the command line: weights (known or imported, listed without torch), and methods."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medzsad.errors import WeightsError
 from medzsad.weights.manifest import cache_dir, list_releases
+
+if TYPE_CHECKING:
+    from medzsad.methods.base import Method
 
 
 def weights_records() -> list[dict[str, Any]]:
@@ -24,3 +27,35 @@ def _imported(path: Path) -> dict[str, Any]:
     except WeightsError as error:
         return record | {"status": "damaged", "license": "unknown", "source": "unknown", "description": str(error)}
     return record | {"license": card.license, "source": card.source, "description": card.description}
+
+
+def methods_records() -> list[dict[str, Any]]:
+    """What is known about each method, our own first, as plain values; those of other packages are imported for it.
+
+    Returns:
+        Per method its `name`, `title`, `source`, `code_license`, `fidelity`, `scope`, `tower`, `relative_time`,
+        whether it is `trainable` and its authors' files can be `imported`, and `weights`: name, status and training
+        data of those that are known.
+
+    Raises:
+        ConfigError: Another package registers a method that cannot be imported.
+    """
+    # These import torch, which a list of weights can do without.
+    from medzsad.methods.registry import find_method, method_names
+
+    return [_method_record(find_method(name)) for name in method_names()]
+
+
+def _method_record(method: "Method") -> dict[str, Any]:
+    fields = ("name", "title", "source", "code_license", "fidelity", "scope", "relative_time")
+    return {
+        **{field: getattr(method, field) for field in fields},
+        "tower": method.clip_name,
+        "trainable": method.train_options is not None,
+        "imported": method.importer is not None,
+        "weights": [
+            {"name": one.name, "status": one.status, "trained_on": one.trained_on}
+            for one in list_releases()
+            if one.method == method.name
+        ],
+    }

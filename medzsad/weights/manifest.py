@@ -30,6 +30,7 @@ class Release:
         license: Of the weights.
         source: Where they come from.
         description: A sentence for lists and reports.
+        method: That prompts are of; empty for a CLIP tower.
         original: Name of the authors' file that is imported, with its folder where the name alone tells nothing; empty
             where nothing is imported.
         url: Its address; empty where it comes from elsewhere.
@@ -47,6 +48,7 @@ class Release:
     license: str
     source: str
     description: str
+    method: str = ""
     original: str = ""
     url: str = ""
     google_drive: str = ""

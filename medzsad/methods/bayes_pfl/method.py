@@ -19,4 +19,7 @@ METHOD = Method(
     importer=BayesPFLImporter(),
     protocol="bayes-pfl",
     samples=10,
+    code_license="MIT according to its README, without a license file",
+    fidelity="exact",
+    scope="Inference and training, with the authors' weights files.",
 )

@@ -27,4 +27,7 @@ METHOD = Method(
     importer=CoPSImporter(),
     protocol="cops",
     samples=10,
+    code_license="MIT",
+    fidelity="exact",
+    scope="Inference and training, with the authors' weights files.",
 )
