@@ -14,6 +14,7 @@ from medzsad.errors import ExitCode
 if TYPE_CHECKING:
     from medzsad.evaluation.config import EvaluateConfig
     from medzsad.evaluation.results import EvaluationRecord
+    from medzsad.progress import Observer
 
 _CONFIG = "medzsad.evaluation.config"
 
@@ -21,7 +22,7 @@ _CONFIG = "medzsad.evaluation.config"
 @click.command(
     cls=ConfiguredCommand,
     models=[f"{_CONFIG}:BenchmarkOptions", f"{_CONFIG}:EvaluateConfig"],
-    without=["benchmarks", "name", "data"],
+    without=["benchmarks", "name", "data", "weights"],
 )
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for metrics, report and kept scores.")
@@ -30,6 +31,12 @@ _CONFIG = "medzsad.evaluation.config"
     type=click.Path(path_type=Path),
     help="Folder of the benchmark; with CONFIG the folder that its relative `data` count from.  [that of CONFIG]",
 )
+@click.option(
+    "--weights",
+    multiple=True,
+    help="Name of installed weights, or a weights file. Given several times, each is evaluated into OUT/NAME and "
+    "all are compared with the first.  [medzsad-mini]",
+)
 @click.option("--published", is_flag=True, help="Also print the values that others published for the same set.")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), help="Two folders of results of the same data.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no tables, only errors.")
@@ -37,6 +44,7 @@ def evaluate(
     config: Path | None,
     out: Path | None,
     data: Path | None,
+    weights: tuple[str, ...],
     compare: tuple[Path, Path] | None,
     published: bool,
     quiet: bool,
@@ -69,7 +77,10 @@ def evaluate(
                 if not quiet:
                     click.echo(comparison_text(comparison))
                 return
-            options = _options(config, data, given(flags))
+            if len(weights) > 1:
+                _several(_options(config, data, given(flags)), weights, out, observer, quiet=quiet)
+                return
+            options = _options(config, data, given(flags) | ({"weights": weights[0]} if weights else {}))
             with quick_imports():
                 from medzsad.evaluation.evaluate import evaluate as evaluate_benchmarks
                 from medzsad.evaluation.tables import results_text
@@ -80,6 +91,20 @@ def evaluate(
             click.echo(out / "report.html")
         if options.tolerance is not None:
             sys.exit(_within_tolerance(record, options.tolerance))
+
+
+def _several(
+    options: "EvaluateConfig", weights: tuple[str, ...], out: Path, observer: "Observer", *, quiet: bool
+) -> None:
+    if options.scores_from is not None or options.tolerance is not None:
+        raise click.UsageError("--scores-from and --tolerance are for one --weights; give one of them at a time.")
+    from medzsad.evaluation.several import evaluate_several
+    from medzsad.evaluation.several_tables import several_text
+
+    found = evaluate_several(options, weights, out, observer)
+    if not quiet:
+        click.echo(several_text(found))
+        click.echo(out / "comparison.html")
 
 
 def _within_tolerance(record: "EvaluationRecord", tolerance: float) -> ExitCode:

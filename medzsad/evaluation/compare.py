@@ -32,7 +32,7 @@ def compare_evaluations(a: Path, b: Path, observer: Observer | None = None) -> M
         ConfigError: A folder holds no results, or the two are not of the same data, protocol and seed.
     """
     observer = observer or Silent()
-    configs = [_config(folder) for folder in (a, b)]
+    configs = [kept_config(folder) for folder in (a, b)]
     for key in ("protocol", "seed"):
         values = [getattr(config, key) for config in configs]
         if values[0] != values[1]:
@@ -86,7 +86,15 @@ def _differing(
     return [*differing_settings(a, b), *(row for row in libraries if row.a != row.b)]
 
 
-def _config(folder: Path) -> EvaluateConfig:
+def kept_config(folder: Path) -> EvaluateConfig:
+    """The options of an earlier evaluation, so that its kept scores are measured again without the model.
+
+    Args:
+        folder: Of its results.
+
+    Raises:
+        ConfigError: It holds no results.
+    """
     options = earlier_options(folder)
     source = options.get("scores_from")
     return make_evaluate_config({**options, "scores_from": source or folder}, str(folder / "results.json"))

@@ -10,7 +10,14 @@ from markupsafe import Markup
 from pydantic.json_schema import models_json_schema
 
 from medzsad.errors import OutputError
-from medzsad.evaluation.results import SCHEMA_VERSION, BenchmarkRecord, EvaluationRecord, ModelComparison
+from medzsad.evaluation.results import (
+    SCHEMA_VERSION,
+    BenchmarkRecord,
+    EvaluationRecord,
+    ModelComparison,
+    SeveralComparison,
+)
+from medzsad.evaluation.several_tables import several_csv, several_rows
 from medzsad.evaluation.tables import (
     comparison_csv,
     counts_text,
@@ -89,10 +96,7 @@ def write_comparison_report(out: Path, comparison: ModelComparison) -> None:
     Raises:
         OutputError: A file cannot be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}. Choose another output folder.") from error
+    _make_folder(out)
     html = page(
         "comparison.html.j2", comparison=comparison, rows=difference_rows(comparison), settings=setting_rows(comparison)
     )
@@ -101,10 +105,41 @@ def write_comparison_report(out: Path, comparison: ModelComparison) -> None:
     write_text_atomic(out / "comparison.html", html)
 
 
+def write_several_report(out: Path, found: SeveralComparison, pictures: Mapping[str, Path]) -> None:
+    """Writes comparison.json, comparison.csv and comparison.html of several weights, each whole or not at all.
+
+    Args:
+        out: Folder for them, made if it is not there.
+        found: What was found.
+        pictures: Of each benchmark of pictures.
+
+    Raises:
+        OutputError: A file cannot be written, or a picture not be read.
+    """
+    _make_folder(out)
+    header, *rows = several_rows(found)
+    shown = {name: _address(path, None) for name, path in pictures.items()}
+    html = page("several.html.j2", found=found, header=header, rows=rows, pictures=shown)
+    write_text_atomic(out / "comparison.json", json_text(found))
+    write_text_atomic(out / "comparison.csv", several_csv(found))
+    write_text_atomic(out / "comparison.html", html)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}. Choose another output folder.") from error
+
+
 def evaluation_schema() -> dict[str, Any]:
-    """The JSON schema of results.json; `#/$defs/ModelComparison` in it is the one of comparison.json."""
+    """The JSON schema of results.json; `#/$defs/ModelComparison` in it is the one of comparison.json.
+
+    Of several weights, comparison.json is a `#/$defs/SeveralComparison`.
+    """
     _, definitions = models_json_schema(
-        [(EvaluationRecord, "serialization"), (ModelComparison, "serialization")], ref_template="#/$defs/{model}"
+        [(one, "serialization") for one in (EvaluationRecord, ModelComparison, SeveralComparison)],
+        ref_template="#/$defs/{model}",
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

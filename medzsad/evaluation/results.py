@@ -210,6 +210,21 @@ class ModelComparison(_Record):
     differing: tuple[SettingRecord, ...] = ()
 
 
+class SeveralComparison(_Record):
+    """All of comparison.json of several weights: the first one, and each other compared with it.
+
+    Attributes:
+        weights: Their names, which are those of their folders of results.
+        comparisons: Of the first (`a`) with each other one (`b`), in their order.
+    """
+
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    notice: str = NOTICE
+    medzsad_version: str
+    weights: tuple[str, ...]
+    comparisons: tuple[ModelComparison, ...]
+
+
 def metric_records(metrics: Mapping[str, Metric]) -> dict[str, MetricRecord]:
     """The metrics as they are written."""
     return {

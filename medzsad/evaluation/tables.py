@@ -104,12 +104,12 @@ def results_text(record: EvaluationRecord, published: bool = False) -> str:
     for one in record.benchmarks:
         lines += ["", _headline(one), *_protocol_lines(record, one), f"  {counts_text(one)}"]
         lines += [f"  {flagged}"] if (flagged := flagged_text(one)) else []
-        lines += _table([("class", "metric", "ours [95 % interval]"), *benchmark_lines(one)])
+        lines += aligned_rows([("class", "metric", "ours [95 % interval]"), *benchmark_lines(one)])
         if one.published and published:
             by = f", ours by the protocol {record.protocol}" if one.kind == "pictures" else ""
             lines += ["", f"  values that others published for this set{by}:"]
             header = ("metric", "method", "ours", "published", "difference", "source")
-            lines += _table([header, *(row[:6] for row in published_rows(one))])
+            lines += aligned_rows([header, *(row[:6] for row in published_rows(one))])
     return "\n".join(lines)
 
 
@@ -127,7 +127,7 @@ def comparison_text(comparison: ModelComparison) -> str:
             comparison.protocol_text,
             *_differing_lines(comparison),
             "Both measured on the same resamples of subjects; percent unless it is a count.",
-            *_table([header, *difference_rows(comparison)]),
+            *aligned_rows([header, *difference_rows(comparison)]),
         ]
     )
 
@@ -198,7 +198,7 @@ def comparison_csv(comparison: ModelComparison) -> str:
 def _differing_lines(comparison: ModelComparison) -> list[str]:
     if not comparison.differing:
         return ["A and B agree in model, data, options and versions."]
-    return ["A and B differ in:", *_table([("benchmark", "setting", "A", "B"), *setting_rows(comparison)])]
+    return ["A and B differ in:", *aligned_rows([("benchmark", "setting", "A", "B"), *setting_rows(comparison)])]
 
 
 def setting_rows(comparison: ModelComparison) -> list[tuple[str, str, str, str]]:
@@ -289,7 +289,7 @@ def published_rows(one: BenchmarkRecord) -> Iterator[tuple[str, ...]]:
         yield metric_name(row.metric, one.kind), row.method, *numbers, row.source, row.note, row.not_comparable
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned_rows(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows with aligned columns, the first one underlined."""
     # A name from a file must not steer the terminal.
     rows = [["".join(sign if sign.isprintable() else "?" for sign in cell) for cell in row] for row in rows]
