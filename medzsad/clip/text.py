@@ -63,7 +63,7 @@ def encode_embeddings(clip: open_clip.CLIP, embeds: Tensor, eot: Tensor, deep: S
         raise ConfigError(
             f"Prompts of {length} tokens with {len(deep)} deep prompts of up to {longest} tokens do not fit the text "
             f"tower: it takes {clip.context_length} tokens, and a deep prompt before each of its {len(blocks)} blocks "
-            "but the first."
+            f"but the first. With `deep_prompts: {max(0, len(blocks) - 1)}` or fewer they may."
         )
     x, mask = embeds + clip.positional_embedding[:length], clip.attn_mask[:length, :length]
     for number, block in enumerate(blocks):

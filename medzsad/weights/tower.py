@@ -48,7 +48,8 @@ def open_tower(
     Args:
         name: Weights that bring a tower, by name or file; an open_clip name; or the file of a tower.
         spec: What the method asks of it. Weights that were made with the same attention bring their own image size and
-            layers.
+            layers. The embedded tower, which is not a stack of alike blocks, is read as it is: of the spec, only
+            `patch_post` counts, because its local features are what the method would take from a second stream.
         image_size: Side of the input in pixels; None takes that of the weights, else of the spec.
         layers: Vision blocks that are read; None takes those of the weights, else of the spec.
 
@@ -63,7 +64,10 @@ def open_tower(
         return OpenedTower(Tower(clip, spec), Path(name).name if Path(name).is_file() else name, sha256, {}, "")
     found = read_weights(path)
     card = found.card
-    if dataclasses.replace(card.spec, image_size=spec.image_size, layers=spec.layers) == spec:
+    if card.clip_config.get("vision_cfg", {}).get("kind") == "hybrid":
+        # It is no stack of alike blocks: its features are what it was trained to give, whatever stream a method reads.
+        spec = dataclasses.replace(card.spec, patch_post=spec.patch_post)
+    elif dataclasses.replace(card.spec, image_size=spec.image_size, layers=spec.layers) == spec:
         spec = card.spec
     spec = _adjusted(spec, image_size, layers)
     if not card.clip_config:
