@@ -11,7 +11,7 @@ from medzsad.cli.errors import reported_errors
 @click.command(short_help="List the detection methods, with paper, license and known weights.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def methods(as_json: bool) -> None:
-    """List the detection methods: paper, license of the authors' program, what is exact, tower, time, known weights."""
+    """List the detection methods: paper, license of the authors' program, what is exact, tower, known weights."""
     with reported_errors(quiet=False, verbose=False):
         from medzsad.weights.listing import methods_records
 
@@ -22,7 +22,6 @@ def methods(as_json: bool) -> None:
 def _text(record: dict[str, Any]) -> str:
     license_ = record["code_license"]
     fidelity = ": ".join(part for part in (record["fidelity"], record["scope"]) if part)
-    time = record["relative_time"]
     known = [f"{one['name']} ({one['status']}; trained on {one['trained_on']})" for one in record["weights"]]
     uses = [what for what in ("trainable", "imported") if record[what]]
     words = {"trainable": "`medzsad train`", "imported": "`medzsad weights import` of the authors' files"}
@@ -31,7 +30,6 @@ def _text(record: dict[str, Any]) -> str:
         "authors' code": f"license {license_}" if license_ else "",
         "fidelity": fidelity,
         "tower": record["tower"],
-        "time per slice": "" if time is None else f"{time:.2f} of that of Bayes-PFL",
         "works with": " and ".join(words[what] for what in uses),
         "known weights": f"\n{'':18}".join(known) or "none",
     }

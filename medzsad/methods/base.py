@@ -182,8 +182,6 @@ class Method:
         fidelity: `exact` if it reproduces numbers of the authors' program, `reconstruction` if it was built from a text
             without a program to compare with; empty if not stated.
         scope: What the fidelity covers and what it leaves out, in a sentence.
-        relative_time: Time per slice over that of Bayes-PFL, both on ViT-L-14-336 at 518 pixels in float32, from
-            `benchmarks/throughput.py --method all`; None if it was not measured.
     """
 
     name: str
@@ -201,4 +199,3 @@ class Method:
     code_license: str = ""
     fidelity: Literal["", "exact", "reconstruction"] = ""
     scope: str = ""
-    relative_time: float | None = None

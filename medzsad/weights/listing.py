@@ -33,9 +33,9 @@ def methods_records() -> list[dict[str, Any]]:
     """What is known about each method, our own first, as plain values; those of other packages are imported for it.
 
     Returns:
-        Per method its `name`, `title`, `source`, `code_license`, `fidelity`, `scope`, `tower`, `relative_time`,
-        whether it is `trainable` and its authors' files can be `imported`, and `weights`: name, status and training
-        data of those that are known.
+        Per method its `name`, `title`, `source`, `code_license`, `fidelity`, `scope` and `tower`, whether it is
+        `trainable` and its authors' files can be `imported`, and `weights`: name, status and training data of those
+        that are known.
 
     Raises:
         ConfigError: Another package registers a method that cannot be imported.
@@ -47,7 +47,7 @@ def methods_records() -> list[dict[str, Any]]:
 
 
 def _method_record(method: "Method") -> dict[str, Any]:
-    fields = ("name", "title", "source", "code_license", "fidelity", "scope", "relative_time")
+    fields = ("name", "title", "source", "code_license", "fidelity", "scope")
     return {
         **{field: getattr(method, field) for field in fields},
         "tower": method.clip_name,
