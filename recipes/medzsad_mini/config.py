@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medzsad.config import checked_model, read_options
+from medzsad.config import PrecisionChoice, checked_model, read_options
 
 
 class Stage(BaseModel):
@@ -35,7 +35,8 @@ class MiniConfig(BaseModel):
         classes: Auxiliary classes that are used; only those whose license lets the weights be shipped.
         seed: Seed of everything random.
         threads: Threads of the arithmetic.
-        bfloat16: Whether the tower computes in bfloat16 while it learns.
+        precision: Arithmetic of the tower while it learns; auto takes bfloat16 where the processor multiplies
+            it in hardware. Elsewhere bfloat16 took minutes a step.
         stages: Image sizes of the first phase, in order.
         learning_rate: Highest rate of the first phase for the matrices of the transformer (Muon).
         other_learning_rate: The same for decoder, text tower and projections (AdamW).
@@ -68,7 +69,7 @@ class MiniConfig(BaseModel):
     classes: tuple[str, ...] = ("ball screw", "printed circuit board", "road", "cookie")
     seed: int = 7
     threads: int = Field(default=2, ge=1)
-    bfloat16: bool = True
+    precision: PrecisionChoice = "auto"
     stages: tuple[Stage, ...] = Field(min_length=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     other_learning_rate: float = Field(default=5e-4, gt=0)

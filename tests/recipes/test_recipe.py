@@ -37,7 +37,7 @@ def _quick(auxiliary: Path, steps: int = 4) -> MiniConfig:
         anatomies=1,
         classes=("cookie",),
         threads=1,
-        bfloat16=False,
+        precision="float32",
         stages=(
             Stage(steps=steps // 2, size=32, generated=3, industrial=1),
             Stage(steps=steps - steps // 2, size=48, generated=2, industrial=1),
