@@ -74,7 +74,15 @@ def open_tower(
         clip, sha256 = load_tower(card.clip_name, spec)
         return OpenedTower(Tower(clip, spec), card.clip_name, sha256, {}, "")
     clip = tower_from_state(card.clip_config, spec, tower_state(found))
-    return OpenedTower(Tower(clip, spec), card.clip_name, card.sha256, dict(card.clip_config), card.license)
+    # Whoever has medzsad has its embedded tower: what is learned on it need not bring it again.
+    inside = {} if _embedded_file(name) else dict(card.clip_config)
+    return OpenedTower(Tower(clip, spec), card.clip_name, card.sha256, inside, card.license)
+
+
+def _embedded_file(name: Path | str) -> Path | None:
+    """The file of the embedded weights of this name; None if there are none."""
+    known = any(release.name == name and release.kind == "embedded" for release in list_releases())
+    return resolve_weights(str(name)) if known else None
 
 
 def _weights_file(name: str) -> Path | None:
@@ -100,13 +108,17 @@ def load_tower(
     Args:
         weights: A file (OpenAI's TorchScript archive, an open_clip state dict, safetensors), the name of an open_clip
             model (`ViT-L-14-336`) or model and tag (`ViT-L-14-336/openai`), looked up in the caches of medzsad, CLIP
-            and Hugging Face.
+            and Hugging Face; or the name of embedded weights, whose tower is meant.
         spec: What the method asks of the tower; its activation and position resize apply, whatever the file says.
         model_config: As for `build_tower`; None infers the sizes from the weights.
 
     Raises:
         WeightsError: There is no such file, no CLIP tower in it, or one that does not fit.
     """
+    embedded = _embedded_file(weights)
+    if embedded is not None:
+        found = read_weights(embedded)
+        return tower_from_state(found.card.clip_config, spec, tower_state(found)), found.card.sha256
     path = find_tower(weights)
     state = read_tower_state(path)
     return tower_from_state(model_config or infer_model_config(state), spec, state), file_sha256(path)

@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from medzsad.clip.tower import Tower
+from medzsad.files import file_sha256
 from medzsad.methods.noise import SharedNoise
 from medzsad.methods.registry import find_method
 from medzsad.training.train import train
 from medzsad.weights.card import read_card
 from medzsad.weights.load import load_detector
-from medzsad.weights.tower import open_tower
+from medzsad.weights.store import resolve_weights
+from medzsad.weights.tower import load_tower, open_tower
 from tests.training.tiny_training import config
 
 OPTIONS: dict[str, dict[str, int]] = {
@@ -31,7 +34,7 @@ def _images(count: int, side: int) -> Tensor:
 def test_the_embedded_tower_keeps_its_own_attention_and_layers(name: str) -> None:
     own = open_tower("medzsad-mini", find_method("bayes_pfl").spec).tower.spec
     found = open_tower("medzsad-mini", find_method(name).spec)
-    assert found.model_config["vision_cfg"]["kind"] == "hybrid"
+    assert found.model_config == {}
     spec = found.tower.spec
     assert (spec.layers, spec.attention, spec.image_size, spec.activation) == (
         own.layers,
@@ -52,7 +55,20 @@ def test_prompts_learned_on_the_embedded_tower_score(name: str, tmp_path: Path) 
     assert path is not None
     card = read_card(path)
     assert (card.method, card.clip_name, card.spec.patch_post) == (name, "medzsad-mini", "projected")
+    embedded = resolve_weights("medzsad-mini")
+    assert (card.clip_config, card.clip_sha256) == ({}, file_sha256(embedded))
+    assert path.stat().st_size < min(2e6, embedded.stat().st_size / 5)  # the prompts alone
     detector = load_detector(path)
     prediction = detector.predict(_images(2, card.spec.image_size), [card.class_name] * 2, SharedNoise())
     assert bool(prediction.score_map.isfinite().all())
     assert float(prediction.score_map.std()) > 0
+
+
+def test_the_tower_of_embedded_weights_is_found_by_their_name() -> None:
+    spec = find_method("crane").spec
+    opened = open_tower("medzsad-mini", spec)
+    clip, sha256 = load_tower("medzsad-mini", opened.tower.spec)
+    assert sha256 == opened.sha256
+    images = _images(1, opened.tower.spec.image_size)
+    again = Tower(clip, opened.tower.spec).features(images)
+    assert torch.equal(again.cls, opened.tower.features(images).cls)
