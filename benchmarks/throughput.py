@@ -3,6 +3,7 @@
 Same weights (random ones of the published sizes, or the embedded model), same images, in turns within one process;
 peak memory in a process each. Prints a table: seconds per slice, ratio, share of each stage, peak memory, and the share
 of the roofline that is reached: counted operations over the rate at which this machine multiplies large matrices.
+With `--method all` all methods are timed beside Bayes-PFL instead (throughput_methods.py).
 """
 
 import json
@@ -19,6 +20,7 @@ import click
 import open_clip
 import torch
 from literal import LiteralBayesPFL
+from throughput_methods import measure_methods, methods_table
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -269,9 +271,32 @@ def table(rows: list[Row]) -> str:
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--batch", default=4, show_default=True, help="Slices at once.")
 @click.option("--rounds", default=3, show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["bayes_pfl", "all"]),
+    default="bayes_pfl",
+    show_default=True,
+    help="Bayes-PFL beside its formulas, or all methods beside each other on ViT-L-14-336.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="With --method all; the other table has both.",
+)
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Also write the numbers here.")
 @click.option("--alone", hidden=True)
-def main(model: str, device: str, batch: int, rounds: int, path: Path | None, alone: str | None) -> None:
+def main(
+    model: str,
+    device: str,
+    batch: int,
+    rounds: int,
+    method: str,
+    precision: Precision,
+    path: Path | None,
+    alone: str | None,
+) -> None:
     """Prints the table."""
     place = torch.device(device)
     if alone:
@@ -279,12 +304,21 @@ def main(model: str, device: str, batch: int, rounds: int, path: Path | None, al
         side = detector.spec.image_size
         click.echo(json.dumps({"peak_gb": _alone(detector, torch.zeros(batch, 3, side, side, device=place), alone)}))
         return
-    rows = measure(model, place, batch, rounds)
     threads = torch.get_num_threads()
     what = torch.cuda.get_device_name(place) if place.type == "cuda" else f"{threads} threads"
-    click.echo(f"{model}, {what}, torch {torch.__version__}\n\n{table(rows)}")
+    found: dict[str, object] = {"model": model, "device": what, "torch": torch.__version__}
+    if method == "all":
+        if model != "ViT-L-14-336":
+            raise click.UsageError("--method all runs on ViT-L-14-336; leave out --model.")
+        compared = measure_methods(place, precision, batch, rounds, seconds_of)
+        shown = methods_table(compared)
+        found |= {"precision": precision, "batch": batch, "rows": [asdict(row) for row in compared]}
+    else:
+        rows = measure(model, place, batch, rounds)
+        shown = table(rows)
+        found["rows"] = [asdict(row) for row in rows]
+    click.echo(f"{model}, {what}, torch {torch.__version__}\n\n{shown}")
     if path is not None:
-        found = {"model": model, "device": what, "torch": torch.__version__, "rows": [asdict(row) for row in rows]}
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,99 @@
+"""Seconds per slice of every method beside Bayes-PFL: `python benchmarks/throughput.py --method all`.
+
+Random weights of the published sizes on ViT-L-14-336 at 518 pixels, one set of CLIP weights for all; the same images,
+in turns within one process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+
+from medzsad.clip.tower import Tower, build_tower, tower_from_state
+from medzsad.config import Precision
+from medzsad.methods.base import Method
+from medzsad.methods.detector import Detector
+from medzsad.methods.noise import SharedNoise
+from medzsad.methods.registry import find_method
+from medzsad.scoring.device import autocast
+from medzsad.weights.card import WeightsCard
+
+METHODS = ("bayes_pfl", "cops", "anomalyclip", "crane", "faprompt")
+_TOWER, _NAME = "ViT-L-14-336", "brain"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRow:
+    """What was measured of one method.
+
+    Attributes:
+        method: Its name.
+        samples: Prompt samples per slice; 1 where nothing is sampled.
+        seconds: Per slice, median of the rounds.
+        relative: Median over the rounds of these seconds over those of Bayes-PFL in the same round.
+    """
+
+    method: str
+    samples: int
+    seconds: float
+    relative: float
+
+
+def method_detector(method: Method, state: dict[str, Tensor], model_config: dict[str, Any]) -> Detector:
+    """A detector of the method on a tower with the given CLIP weights."""
+    tower = Tower(tower_from_state(model_config, method.spec, state), method.spec)
+    options = None if method.train_options is None else method.train_options()
+    model = method.model(**method.model.sizes_for(tower, options)).eval().requires_grad_(False)
+    card = WeightsCard(
+        name=f"random {method.name}", method=method.name, spec=method.spec, clip_name=_TOWER, class_name=_NAME,
+        samples=method.samples,
+    )  # fmt: skip
+    return Detector(tower, model, method, card)
+
+
+def measure_methods(
+    device: torch.device, precision: Precision, batch: int, rounds: int, seconds_of: Callable[..., float]
+) -> list[MethodRow]:
+    """A row for each method, all of them timed in turns after a round that warms up.
+
+    Args:
+        device: Where.
+        precision: Arithmetic of the model.
+        batch: Slices at once.
+        rounds: Timed rounds.
+        seconds_of: Times a call on a device.
+    """
+    torch.manual_seed(0)
+    config = open_clip.get_model_config(_TOWER)
+    first = find_method(METHODS[0])
+    state = build_tower(config, first.spec).state_dict()
+    detectors = {name: method_detector(find_method(name), state, config).to(device) for name in METHODS}
+    side = first.spec.image_size
+    images = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1)).to(device)
+    times: dict[str, list[float]] = {name: [] for name in METHODS}
+    for number in range(rounds + 1):
+        for name, detector in detectors.items():
+            with autocast(device, precision):
+                one = seconds_of(lambda d=detector: d.predict(images, [_NAME] * batch, SharedNoise(0)), device)
+            if number:
+                times[name].append(one / batch)
+    return [
+        MethodRow(
+            name,
+            detector.card.samples,
+            median(times[name]),
+            median(own / base for own, base in zip(times[name], times[METHODS[0]], strict=True)),
+        )
+        for name, detector in detectors.items()
+    ]
+
+
+def methods_table(rows: list[MethodRow]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| method | samples | s / slice | relative to Bayes-PFL |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{row.method}` | {row.samples} | {row.seconds:.2f} | {row.relative:.2f} |" for row in rows]
+    return "\n".join(lines)
