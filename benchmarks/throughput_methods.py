@@ -18,12 +18,11 @@ from medzsad.config import Precision
 from medzsad.methods.base import Method
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
-from medzsad.methods.registry import find_method
+from medzsad.methods.registry import METHODS, find_method
 from medzsad.scoring.device import autocast
 from medzsad.weights.card import WeightsCard
 
-METHODS = ("bayes_pfl", "cops", "anomalyclip", "crane", "faprompt")
-_TOWER, _NAME = "ViT-L-14-336", "brain"
+_FIRST, _TOWER, _NAME = "bayes_pfl", "ViT-L-14-336", "brain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def measure_methods(
     """
     torch.manual_seed(0)
     config = open_clip.get_model_config(_TOWER)
-    first = find_method(METHODS[0])
+    first = find_method(_FIRST)
     state = build_tower(config, first.spec).state_dict()
     detectors = {name: method_detector(find_method(name), state, config).to(device) for name in METHODS}
     side = first.spec.image_size
@@ -86,7 +85,7 @@ def measure_methods(
             name,
             detector.card.samples,
             median(times[name]),
-            median(own / base for own, base in zip(times[name], times[METHODS[0]], strict=True)),
+            median(own / base for own, base in zip(times[name], times[_FIRST], strict=True)),
         )
         for name, detector in detectors.items()
     ]

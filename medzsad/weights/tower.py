@@ -15,7 +15,7 @@ from medzsad.clip.tower import Tower, infer_model_config, tower_from_state
 from medzsad.errors import WeightsError
 from medzsad.files import file_sha256
 from medzsad.weights.card import is_weights_file
-from medzsad.weights.manifest import cache_dir, list_releases
+from medzsad.weights.manifest import cache_dir, list_releases, weights_path
 from medzsad.weights.store import read_weights, resolve_weights, tower_state
 
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -75,14 +75,14 @@ def open_tower(
         return OpenedTower(Tower(clip, spec), card.clip_name, sha256, {}, "")
     clip = tower_from_state(card.clip_config, spec, tower_state(found))
     # Whoever has medzsad has its embedded tower: what is learned on it need not bring it again.
-    inside = {} if _embedded_file(name) else dict(card.clip_config)
+    inside = {} if path == _embedded_file(name) else dict(card.clip_config)
     return OpenedTower(Tower(clip, spec), card.clip_name, card.sha256, inside, card.license)
 
 
 def _embedded_file(name: Path | str) -> Path | None:
-    """The file of the embedded weights of this name; None if there are none."""
+    """The file that comes with the package for weights of this name, whatever the cache holds; None if none does."""
     known = any(release.name == name and release.kind == "embedded" for release in list_releases())
-    return resolve_weights(str(name)) if known else None
+    return weights_path(str(name)) if known else None
 
 
 def _weights_file(name: str) -> Path | None:

@@ -16,21 +16,18 @@ from torch.nn.functional import interpolate, normalize
 
 from medzsad.methods.losses import contrast_loss, dice_loss, focal_loss, label_loss
 from medzsad.metrics.ranking import array_ranking
-from medzsad.scoring.device import autocast, resolve_precision
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import load_checkpoint, save_checkpoint
 from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, auxiliary_batch, draw_batch
 from recipes.medzsad_mini.captions import Vocabulary
 from recipes.medzsad_mini.config import MiniConfig
-from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC, build_clip
+from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC, arithmetic, build_clip
 from recipes.medzsad_mini.optimization import make_optimizers, set_rates, train_step
 from recipes.medzsad_mini.states import prompted_states, spoken_states, text_features
 from recipes.medzsad_mini.teacher import read_stem, teacher_file
 
 _log = logging.getLogger(__name__)
-
-_CPU = torch.device("cpu")
 
 # Masks and maps are compared at this fraction of the image size: finer than patches, cheap.
 _REDUCTION = 2
@@ -131,7 +128,7 @@ def _losses(
 ) -> dict[str, Tensor]:
     size = batch.images.shape[-1] // _REDUCTION
     masks = (interpolate(batch.masks[:, None], size=(size, size), mode="area")[:, 0] > 0.5).float()
-    with autocast(_CPU, resolve_precision(config.precision, _CPU)):
+    with arithmetic(config.precision):
         cls, patches = model.clip.visual.features(batch.images, SPEC.layers)
     # From here on in float32: differences between close texts would drown in bfloat16's rounding.
     cls, patches = cls.float(), [tokens.float() for tokens in patches]
@@ -197,7 +194,7 @@ def measure(model: Alignment, vocabulary: Vocabulary, batches: Iterator[Batch]) 
     maps, masks, scores, labels = [], [], [], []
     for batch in batches:
         size = batch.images.shape[-1] // _REDUCTION
-        with autocast(_CPU, resolve_precision("auto", _CPU)):
+        with arithmetic("auto"):
             cls, patches = model.clip.visual.features(batch.images, SPEC.layers)
         states = spoken_states(model.clip, batch.names, vocabulary, None)
         found = torch.stack(model.maps([tokens.float() for tokens in patches], states, size)).mean(dim=0)[:, 1]

@@ -1,6 +1,7 @@
 """The tower of medzsad-mini: its sizes, its start, and its features while it learns."""
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import open_clip
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import build_tower
+from medzsad.config import PrecisionChoice
+from medzsad.scoring.device import autocast, resolve_precision
 
 # Same keys as open_clip's model configurations; the kind "hybrid" is that of `medzsad.clip.hybrid`.
 MODEL_CONFIG: dict[str, Any] = {
@@ -24,6 +27,12 @@ MODEL_CONFIG: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 3},
 }
 SPEC = TowerSpec(image_size=224, layers=(1, 2, 3))
+
+
+def arithmetic(precision: PrecisionChoice) -> AbstractContextManager[object]:
+    """The context in which the tower is called on the CPU, where the recipe runs."""
+    cpu = torch.device("cpu")
+    return autocast(cpu, resolve_precision(precision, cpu))
 
 
 def build_clip(vocabulary_size: int) -> open_clip.CLIP:

@@ -15,7 +15,6 @@ from medzsad.generator.images import generate
 from medzsad.methods.bayes_pfl.model import BayesPFL, BayesPFLTrainOptions
 from medzsad.methods.bayes_pfl.objective import BayesPFLObjective
 from medzsad.methods.objective import Stage, Truth
-from medzsad.scoring.device import autocast, resolve_precision
 from medzsad.training.optimization import make_optimizer, set_rates, warm_up_cosine
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import load_checkpoint, save_checkpoint
@@ -24,12 +23,10 @@ from recipes.medzsad_mini.auxiliary import AuxiliarySet
 from recipes.medzsad_mini.batches import Batch, draw_batch, normalize_images
 from recipes.medzsad_mini.captions import ABNORMAL_STATES, NAMES, NORMAL_STATES, Vocabulary
 from recipes.medzsad_mini.config import MiniConfig
-from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC
+from recipes.medzsad_mini.model import MODEL_CONFIG, SPEC, arithmetic
 from recipes.medzsad_mini.states import CONTEXT_TOKENS, STATE_TOKENS, spoken_states, state_tokens
 
 _log = logging.getLogger(__name__)
-
-_CPU = torch.device("cpu")
 
 _REDUCTION = 2
 _PROMPTS = 4  # first number of the random streams of this phase; those of the first phase are 1 to 3
@@ -166,6 +163,6 @@ def _losses(
 
 @torch.no_grad()
 def _features(config: MiniConfig, clip: open_clip.CLIP, batch: Batch) -> ImageFeatures:
-    with autocast(_CPU, resolve_precision(config.precision, _CPU)):
+    with arithmetic(config.precision):
         found = image_features(clip, SPEC, batch.images)
     return ImageFeatures(found.cls.float(), tuple(p.float() for p in found.patches), found.grid)
