@@ -103,6 +103,11 @@ class RunConfig(BaseModel):
         le=1000,
         description="Prompt samples per slice; by default the number stored with the weights.",
     )
+    adapt: bool = Field(
+        default=False,
+        description="Let the prompts of PILOT-style weights adapt to each scan while its slices are scored in their "
+        "order; the results are then called adapted.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the prompt samples, which all slices share.")
     threshold: UnitInterval | None = Field(
         default=None,

@@ -1,6 +1,7 @@
 """Attention of CLIP's blocks without the detours of `nn.MultiheadAttention`."""
 
 import open_clip
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
@@ -41,19 +42,20 @@ class FusedAttention(nn.Module):
         mask = None if attn_mask is None else attn_mask.to(heads.dtype)
         return self._joined(scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)), None
 
-    def two_streams(self, x: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
+    def two_streams(self, x: Tensor, attention: Attention, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The attended (b, n, C), and the local attention beside it (METHODS B.1, D.0).
 
         Args:
             x: (b, n, C).
             attention: `vv` lets values take the place of queries and keys; `qqkkvv` adds to that the attention of
                 queries to queries and of keys to keys. The sum is projected once.
+            seen: (n, n) bool, which tokens (columns) each token (row) attends to in the local attention; None for all.
         """
         query, key, value = self._heads(x)
-        local = scaled_dot_product_attention(value, value, value)
+        local = scaled_dot_product_attention(value, value, value, attn_mask=seen)
         if attention == "qqkkvv":
-            local = local + scaled_dot_product_attention(query, query, value)
-            local = local + scaled_dot_product_attention(key, key, value)
+            local = local + scaled_dot_product_attention(query, query, value, attn_mask=seen)
+            local = local + scaled_dot_product_attention(key, key, value, attn_mask=seen)
         return self._joined(scaled_dot_product_attention(query, key, value)), self._joined(local)
 
     def values(self, x: Tensor) -> Tensor:
@@ -79,6 +81,25 @@ class FusedAttention(nn.Module):
     def _joined(self, attended: Tensor) -> Tensor:
         result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(-2))
         return result
+
+
+def window_mask(grid: tuple[int, int], window: int) -> Tensor:
+    """(1 + N, 1 + N) bool, whether a token (row) sees a token (column) where patches see their neighbors only.
+
+    The class token sees everything; a patch does not see the class token, which stands for the whole image (METHODS
+    I, locality-aware attention).
+
+    Args:
+        grid: Rows and columns of the patches, N = rows * columns, row by row.
+        window: Side of the square of patches around each that it sees, an odd number.
+    """
+    rows, columns = (torch.arange(size) for size in grid)
+    places = torch.cartesian_prod(rows, columns)
+    far = (places[:, None] - places[None]).abs().amax(dim=-1)
+    seen = torch.ones(len(places) + 1, len(places) + 1, dtype=torch.bool)
+    seen[1:, 0] = False
+    seen[1:, 1:] = far <= window // 2
+    return seen
 
 
 def fuse_attention(clip: open_clip.CLIP) -> None:

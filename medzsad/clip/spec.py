@@ -25,6 +25,9 @@ class TowerSpec:
             them that attends with values in place of queries and keys and passes no MLP (METHODS B.1); `qqkkvv` such
             a stream whose attention is the sum of three: queries with queries, keys with keys, values with values.
         local_from: First block of that second stream, counted from 1.
+        window: Side, in patches, of the square around a patch that its second stream sees in the last `window_blocks`
+            blocks; an odd number, or 0 for all patches.
+        window_blocks: How many blocks see no further than that.
         patch_post: `raw` patch tokens, or `projected` by the last norm and the projection into the joint space.
         cls_post_norm: Whether the class token passes the last norm before it is projected.
     """
@@ -35,6 +38,8 @@ class TowerSpec:
     position_resize: PositionResize = "bicubic_antialias"
     attention: Attention = "plain"
     local_from: int = 1
+    window: int = 0
+    window_blocks: int = 4
     patch_post: PatchPost = "raw"
     cls_post_norm: bool = True
 
@@ -48,6 +53,13 @@ class TowerSpec:
             raise ConfigError(
                 f"The second stream must begin at or before the first layer that is read, {self.layers[0]}; "
                 f"local_from is {self.local_from}."
+            )
+        if self.window and (
+            self.attention == "plain" or self.window % 2 == 0 or min(self.window, self.window_blocks) < 1
+        ):
+            raise ConfigError(
+                f"A window is an odd number of patches of a second stream, over one block or more; got {self.window} "
+                f"over {self.window_blocks} blocks with {self.attention} attention. 0 lets patches see everything."
             )
         for field, value, allowed in (
             ("activation", self.activation, get_args(Activation)),

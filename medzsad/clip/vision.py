@@ -6,6 +6,7 @@ import open_clip
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
+from medzsad.clip.attention import window_mask
 from medzsad.clip.guide import Guide, guided_layers
 from medzsad.clip.hybrid import HybridVision
 from medzsad.clip.spec import TowerSpec
@@ -63,11 +64,16 @@ def _block_outputs(visual: VisionTransformer, spec: TowerSpec, images: Tensor) -
     x = visual._embeds(images)  # patches, class token, positions, first norm
     local = between = x
     found = []
-    for number, block in enumerate(visual.transformer.resblocks, start=1):
+    blocks = visual.transformer.resblocks
+    seen = None
+    if spec.window:
+        seen = window_mask((visual.grid_size[0], visual.grid_size[1]), spec.window).to(x.device)
+    for number, block in enumerate(blocks, start=1):
         if spec.attention == "plain" or number < spec.local_from:
             local = x = block(x)
         else:
-            attended, beside = block.attn.two_streams(block.ln_1(x), spec.attention)
+            near = seen if number > len(blocks) - spec.window_blocks else None
+            attended, beside = block.attn.two_streams(block.ln_1(x), spec.attention, near)
             local = local + beside
             between = x + attended
             x = between + block.mlp(block.ln_2(between))

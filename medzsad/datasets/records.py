@@ -105,6 +105,23 @@ def hold_out(records: Sequence[Record], share: float, seed: int = 0) -> tuple[li
     return parts
 
 
+def few_sound(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
+    """The first `count` sound records of each class in the order that `hold_out` chooses by, or all if there are fewer.
+
+    They come in the order given; records with a defect are left out.
+    """
+    by_class: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if not record.label:
+            by_class[record.class_name].append(record)
+    chosen = {
+        record.image
+        for members in by_class.values()
+        for record in sorted(members, key=lambda one: _order(one, seed))[:count]
+    }
+    return [record for record in records if not record.label and record.image in chosen]
+
+
 def _unit(record: Record) -> tuple[str, ...]:
     if record.group:
         return ("group", record.class_name, record.dataset, record.group)

@@ -114,12 +114,40 @@ class AnomalyCLIP(WordedPromptModel):
         return Prediction(maps, score, None)
 
 
+def shared_stage(*more: str) -> Stage:
+    """The one stage of a training with `shared_losses` and the parts named."""
+    return Stage(
+        "prompts", ("image", "focal", "dice_abnormal", "dice_normal", *more), all_parameters, "pixel_ap", "constant"
+    )
+
+
+def shared_losses(features: ImageFeatures, text: Tensor, truth: Truth) -> dict[str, Tensor]:
+    """AnomalyCLIP's losses; those of the map are summed over layers.
+
+    Args:
+        features: Of (b) images.
+        text: Unit text features, (2, D) or one pair per image (b, 2, D).
+        truth: Of the images.
+    """
+    known = truth.has_mask
+    own = text if text.ndim == 2 else text[known]
+    layers = [
+        map_losses(cosine_logits(patches[known], own), features.grid, truth.masks[known].float(), "bilinear")
+        for patches in features.patches
+    ]
+    focal, abnormal, normal = (_MAP_WEIGHT * torch.stack(part).sum() for part in zip(*layers, strict=True))
+    return {
+        "image": cross_entropy(image_logits(features.cls, text), truth.labels),
+        "focal": focal,
+        "dice_abnormal": abnormal,
+        "dice_normal": normal,
+    }
+
+
 class AnomalyCLIPObjective:
     """One stage learns everything (METHODS D.1)."""
 
-    stages = (
-        Stage("prompts", ("image", "focal", "dice_abnormal", "dice_normal"), all_parameters, "pixel_ap", "constant"),
-    )
+    stages = (shared_stage(),)
 
     def __init__(self, options: AnomalyCLIPTrainOptions) -> None:
         self.options = options
@@ -135,20 +163,8 @@ class AnomalyCLIPObjective:
         stage: Stage,
         source: torch.Generator,
     ) -> dict[str, Tensor]:
-        """The parts of one step; those of the map are summed over layers."""
-        text = normalize(model.text_embeddings(tower), dim=-1)
-        known = truth.has_mask
-        layers = [
-            map_losses(cosine_logits(patches[known], text), features.grid, truth.masks[known].float(), "bilinear")
-            for patches in features.patches
-        ]
-        focal, abnormal, normal = (_MAP_WEIGHT * torch.stack(part).sum() for part in zip(*layers, strict=True))
-        return {
-            "image": cross_entropy(image_logits(features.cls, text), truth.labels),
-            "focal": focal,
-            "dice_abnormal": abnormal,
-            "dice_normal": normal,
-        }
+        """The parts of one step."""
+        return shared_losses(features, normalize(model.text_embeddings(tower), dim=-1), truth)
 
     def used_with(self, stage: Stage) -> Options:
         """There is nothing to choose."""

@@ -110,6 +110,18 @@ class PromptModel(nn.Module, ABC):
     def prepare_training(self) -> None:
         """Adds what only training needs; an untrained or imported model may lack it."""
 
+    def start_from(self, tower: Tower, options: Any) -> None:
+        """Sets what a fresh model takes from the tower that it is trained on.
+
+        Args:
+            tower: The tower.
+            options: Those of the training.
+        """
+
+    def reset(self) -> int:
+        """The number of images that the model has adapted to, all of them forgotten; 0 for a model that never does."""
+        return 0
+
     def inference_state(self) -> dict[str, Tensor]:
         """The tensors that a weights file holds, floats all of them: everything that scores depend on."""
         return self.state_dict()

@@ -90,6 +90,11 @@ class Detector(nn.Module):
         return prediction
 
     @property
+    def adapts(self) -> bool:
+        """Whether each image changes how the next ones are scored, until `model.reset` is called."""
+        return bool(getattr(self.options, "adapt", False))
+
+    @property
     def uses_class_names(self) -> bool:
         """Whether the word for an object takes part in the prompts."""
         return self.model.uses_class_names

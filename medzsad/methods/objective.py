@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel
@@ -92,4 +92,22 @@ class Objective(Protocol):
 
     def used_with(self, stage: Stage) -> BaseModel:
         """The options with which a model is used that has been trained up to and including `stage`."""
+        ...
+
+
+@runtime_checkable
+class GuidedObjective(Objective, Protocol):
+    """An objective whose gradients a second loss guides, see `medzsad.training.guidance`."""
+
+    @property
+    def guidance(self) -> float:
+        """How strongly; 0 for not at all."""
+        ...
+
+    def guide_loss(self, model: Any, tower: Tower, features: ImageFeatures) -> Tensor:
+        """What the guide asks for, a mean over the images of a batch."""
+        ...
+
+    def after_step(self, model: Any, tower: Tower, step: int) -> None:
+        """Moves the guide on after a step, counted from 1 over the whole training."""
         ...

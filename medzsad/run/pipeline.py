@@ -34,6 +34,7 @@ def load_detector(
     clip_weights: Path | str | None = None,
     samples: int | None = None,
     device: str = "auto",
+    adapt: bool = False,
 ) -> Detector:
     """A detector ready to score, for `detect`.
 
@@ -42,12 +43,14 @@ def load_detector(
         clip_weights: File with the CLIP tower, for weights that do not bring their own.
         samples: Prompt samples per slice; None takes the number stored with the weights.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        adapt: Whether prompts adapt to a scan while its slices are scored, which PILOT-style ones can.
 
     Raises:
         WeightsError: The weights are missing, damaged or do not fit the tower.
-        ConfigError: The device is unknown.
+        ConfigError: The device is unknown, or the weights cannot adapt.
     """
-    return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=resolve_device(device))
+    where = resolve_device(device)
+    return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=where, adapt=adapt)
 
 
 def load_model(config: RunConfig) -> Model:
@@ -58,7 +61,13 @@ def load_model(config: RunConfig) -> Model:
         ConfigError: The device is unknown, or weights cannot be members of an ensemble.
     """
     loaded = [
-        load_detector(one, clip_weights=config.clip_weights, samples=config.samples, device=config.device)
+        load_detector(
+            one,
+            clip_weights=config.clip_weights,
+            samples=config.samples,
+            device=config.device,
+            adapt=config.adapt,
+        )
         for one in config.weights
     ]
     return loaded[0] if len(loaded) == 1 else Ensemble(loaded)

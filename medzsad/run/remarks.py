@@ -27,14 +27,20 @@ def nothing_scored(scan: Scan, stack: SliceStack) -> str:
 
 
 def notes_on(stack: SliceStack, scores: ScoreVolume) -> tuple[str, ...]:
-    """How many slices were not scored themselves."""
+    """How many slices were not scored themselves, and whether the model changed on the way."""
+    found = []
     between = int((stack.tissue & ~scores.scored).sum())
-    if not between:
-        return ()
-    return (
-        f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
-        "neighbors.",
-    )
+    if between:
+        found.append(
+            f"{between} of {int(stack.tissue.sum())} slices with tissue were not scored but interpolated between their "
+            "neighbors."
+        )
+    if scores.adapted is not None:
+        found.append(
+            f"The scores are adapted: the prompts went on learning from {scores.adapted} of the "
+            f"{int(scores.scored.sum())} slices as they were scored, so a score depends on the slices before it."
+        )
+    return tuple(found)
 
 
 def warnings_on(scan: Scan, stack: SliceStack, config: RunConfig) -> tuple[str, ...]:

@@ -33,12 +33,14 @@ class ScoreVolume:
         spread: (S, size, size) float32, standard deviation over prompt samples; None where the model gives none.
         image_score: (S,) float32 in [0, 1].
         scored: (S,) bool; slices with tissue that are not scored are interpolated between their neighbors.
+        adapted: How many slices the model learned from while it scored them; None for one that does not adapt.
     """
 
     score: NDArray[np.float32]
     spread: NDArray[np.float32] | None
     image_score: NDArray[np.float32]
     scored: NDArray[np.bool_]
+    adapted: int | None = None
 
 
 def score_stack(
@@ -52,7 +54,14 @@ def score_stack(
     batch_size: int = 8,
     step: int = 1,
 ) -> ScoreVolume:
-    """The scores of all slices with tissue; a scored slice's score depends on nothing but that slice."""
+    """The scores of all slices with tissue.
+
+    A scored slice's score depends on nothing but that slice, unless the detector adapts: then on those before it in the
+    stack as well, and on nothing that was scored before this stack.
+    """
+    detector.model.reset()
+    if detector.adapts:
+        batch_size = 1  # a batch that has to be repeated in halves would teach twice
     shape = (len(stack), stack.size, stack.size)
     score, spread = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     image_score = np.zeros(len(stack), np.float32)
@@ -74,7 +83,9 @@ def score_stack(
     scored[stack.chosen(step)] = True
     for values in (score, spread, image_score):
         _fill_between(values, scored, stack.tissue)
-    return ScoreVolume(score, spread if has_spread else None, image_score, scored)
+    learned_from = detector.model.reset()
+    adapted = learned_from if detector.adapts else None
+    return ScoreVolume(score, spread if has_spread else None, image_score, scored, adapted)
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:

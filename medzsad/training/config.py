@@ -22,12 +22,15 @@ class DataOptions(_Part):
         layout: One of `medzsad.datasets.layouts.LAYOUTS`.
         split: Which split of layouts that have splits; the papers train on "test".
         classes: Only these; None takes all.
+        shots: Train on no more than so many sound images of each class, chosen by the seed, and on no defects, as few-
+            shot methods do; None trains on all images.
     """
 
     root: Path
     layout: str = "auto"
     split: Literal["train", "test", "all"] = "test"
     classes: tuple[str, ...] | None = None
+    shots: int | None = Field(default=None, ge=1)
 
 
 class LegacyValidation(_Part):
@@ -69,6 +72,8 @@ class TrainConfig(_Part):
             file of a tower.
         image_size: Side of the input in pixels; None takes that of the tower's weights, else the method's.
         layers: Vision blocks that are read; None takes those of the tower's weights, else the method's.
+        window: Side of the square of patches that a patch sees in the tower's local attention, an odd number; 0 for all
+            patches, None for that of the method.
         start: "fresh", or name or file of the weights whose prompts are trained further; their sizes then count.
         batch: Images per step, those of all processes together.
         accumulate: Parts that each process cuts its share of a batch into, to save memory.
@@ -80,6 +85,7 @@ class TrainConfig(_Part):
         validation_samples: Prompt samples per image in validation.
         augment: Whether training images are augmented.
         mosaic: Chance that a training image gives way to a mosaic of four defects of its class.
+        object_noise: Chance that a sound training image gets noise on a part of its object, which is then its defect.
         cache: Features kept on disk.
         precision: Arithmetic of the tower and the text side; auto takes bfloat16 where the device has it in hardware.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -107,6 +113,7 @@ class TrainConfig(_Part):
     tower: str = "medzsad-mini"
     image_size: int | None = Field(default=None, ge=1)
     layers: tuple[int, ...] | None = None
+    window: int | None = Field(default=None, ge=0)
     start: str = "fresh"
     batch: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
@@ -117,6 +124,7 @@ class TrainConfig(_Part):
     validation_samples: int = Field(default=5, ge=1)
     augment: bool = True
     mosaic: UnitInterval = 0.0
+    object_noise: UnitInterval = 0.0
     cache: CacheOptions = CacheOptions()
     precision: PrecisionChoice = "auto"
     device: str = "auto"

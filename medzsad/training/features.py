@@ -23,6 +23,7 @@ from medzsad.datasets.records import Record, data_sha256, relative_name
 from medzsad.methods.objective import Truth
 from medzsad.slices.transforms import clip_normalize
 from medzsad.training.augment import augment, mosaic
+from medzsad.training.object_noise import object_noise
 from medzsad.training.randomness import generator_for
 
 _AUGMENT = 1  # first number of the random stream of this file; those of the loop are others
@@ -37,11 +38,13 @@ class Change:
         seed: Of the changes.
         augment: Whether pictures are augmented.
         mosaic: Chance of a mosaic of four defects of the same class.
+        object_noise: Chance that a sound picture gets a defect of noise.
     """
 
     seed: int
     augment: bool
     mosaic: float
+    object_noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,10 @@ class FeatureSource:
         else:
             image, mask = read_picture(record, side)
             label = record.label
+        # Not drawn unless it is asked for: older trainings are to come out as they did.
+        if change.object_noise and not label and float(torch.rand((), generator=source)) < change.object_noise:
+            image, mask = object_noise(image, source)
+            label = 1
         if change.augment:
             image, mask = augment(image, mask, source)
         return image, mask, label

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medzsad.clip.tower import Tower
 from medzsad.errors import ScoringError
 from medzsad.methods.base import Method, PromptModel
 from medzsad.methods.detector import Detector
-from medzsad.methods.objective import Objective, Stage
+from medzsad.methods.objective import GuidedObjective, Objective, Stage
 from medzsad.progress import Observer
 from medzsad.training.config import TrainConfig
 from medzsad.training.distributed import World
 from medzsad.training.features import FeatureBatch, FeatureSource
+from medzsad.training.guidance import GuideGradients
 from medzsad.training.held_out import validation_scores
 from medzsad.training.optimization import PatienceRule, make_optimizer, rate_share, set_rates
 from medzsad.training.progress_text import epoch_text, losses_text
@@ -202,11 +203,15 @@ class Loop:
         }
         model.train().zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
+        objective = training.objective
+        guide = self._guide()
         for part in parts:
             own = {name: draw if name in model.shared_draws else draw[list(part)] for name, draw in draws.items()}
-            losses = self._losses(next(batches), own, stage, generator_for(config.seed, _CHOICE, epoch, step))
-            share = len(part) / count
+            batch, share = next(batches), len(part) / count
+            losses = self._losses(batch, own, stage, generator_for(config.seed, _CHOICE, epoch, step))
             losses = {name: value if name in stage.summed else share * value for name, value in losses.items()}
+            if guide is not None and isinstance(objective, GuidedObjective):
+                guide.add(share * objective.guide_loss(model, training.tower, batch.features))
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -216,14 +221,27 @@ class Loop:
                 f"A loss of step {step + 1}, epoch {epoch + 1} is not finite: {found}. Train with "
                 "precision: float32, or look for damaged images."
             )
-        training.world.sum_gradients([p for group in self._optimizer.param_groups for p in group["params"]])
+        training.world.sum_gradients(self._learned())
+        if guide is not None:
+            guide.apply(training.world.sum)
         self._optimizer.step()
+        if isinstance(objective, GuidedObjective):
+            objective.after_step(model, training.tower, done + 1)
         state.step = step + 1
         for name, number in found.items():
             state.sums[name] = state.sums.get(name, 0.0) + number
         self._observer.step(losses_text(found), done + 1)
         if time.monotonic() - self._saved >= config.save_seconds:
             self.save()
+
+    def _learned(self) -> list[nn.Parameter]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+
+    def _guide(self) -> GuideGradients | None:
+        objective = self.training.objective
+        if not isinstance(objective, GuidedObjective) or not objective.guidance:
+            return None
+        return GuideGradients(self._learned(), objective.guidance)
 
     def _losses(
         self, batch: FeatureBatch, draws: dict[str, Tensor], stage: Stage, source: torch.Generator

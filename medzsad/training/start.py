@@ -62,6 +62,8 @@ def first_model(config: TrainConfig, trained: Trained, tower: Tower) -> PromptMo
         torch.manual_seed(config.seed)
         if config.start == "fresh":
             model = trained.method.model(**trained.method.model.sizes_for(tower, trained.options))
+            with torch.no_grad():
+                model.start_from(tower, trained.options)
         else:
             model = _stored_model(config.start, trained, tower)
         model.check_tower(tower)

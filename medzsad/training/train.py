@@ -14,7 +14,7 @@ from torch import Tensor
 from medzsad.datasets.check import check_data, data_text, without_bad
 from medzsad.datasets.layouts import read_data
 from medzsad.datasets.pictures import strict_pillow
-from medzsad.datasets.records import DataSet, Record, data_sha256, hold_out
+from medzsad.datasets.records import DataSet, Record, data_sha256, few_sound, hold_out
 from medzsad.drawing.contact_sheet import contact_sheet
 from medzsad.drawing.training_plots import training_plots
 from medzsad.errors import ConfigError
@@ -108,7 +108,9 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
     data = _usable_data(config)
     records, held = _parts(config, data)
     observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
-    opened = open_tower(config.tower, trained.method.spec, image_size=config.image_size, layers=config.layers)
+    opened = open_tower(
+        config.tower, trained.method.spec, image_size=config.image_size, layers=config.layers, window=config.window
+    )
     precision = resolve_precision(config.precision, world.device)
     opened.tower.clip.to(world.device)
     tower = dataclasses.replace(opened.tower, arithmetic=partial(autocast, world.device, precision))
@@ -142,7 +144,9 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
         tower=tower,
         model=model.to(world.device),
         card=first_card(config, trained.method, opened, identity, provenance),
-        train=features(records, data.root, change=Change(config.seed, config.augment, config.mosaic)),
+        train=features(
+            records, data.root, change=Change(config.seed, config.augment, config.mosaic, config.object_noise)
+        ),
         held=features(held.records, held.root),
         world=world,
         identity=identity,
@@ -182,7 +186,13 @@ def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
     held = DataSet(data.root, data.layout, tuple(kept_back), ())
     if (legacy := config.legacy_validation) is not None:
         held = read_data(legacy.root, legacy.layout, split="test", classes=legacy.classes)
-    needed = [("to train on", records)]
+    needed = []
+    if config.data.shots is not None:
+        records = few_sound(records, config.data.shots, config.seed)
+    if not config.object_noise:
+        needed.append(("to train on", records))
+    elif all(record.label for record in records):
+        raise ConfigError("object_noise makes defects on sound images, and none is to train on. Add some.")
     if config.keep == "best":
         needed.append(("held out", list(held.records)))
     for what, part in needed:

@@ -225,7 +225,11 @@ class WeightsCard(ModelCard):
         """As JSON, keys sorted, without the digest of the file."""
         # What is not there is left out, so that the digests of files made before there was any still hold.
         left_out = {"sha256"} | {name for name in ("context", "decision", "normal_scores") if not getattr(self, name)}
-        return json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True, ensure_ascii=False)
+        fields = self.model_dump(mode="json", exclude=left_out)
+        if not self.spec.window:
+            for name in ("window", "window_blocks"):
+                del fields["spec"][name]
+        return json.dumps(fields, sort_keys=True, ensure_ascii=False)
 
 
 def card_from_json(text: str) -> WeightsCard:

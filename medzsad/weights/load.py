@@ -7,6 +7,7 @@ import torch
 
 from medzsad.clip.tower import Tower, tower_from_state
 from medzsad.errors import ConfigError, WeightsError
+from medzsad.methods.base import Method
 from medzsad.methods.detector import Detector
 from medzsad.weights.card import WeightsCard
 from medzsad.weights.store import DEFAULT_WEIGHTS, read_weights, resolve_weights, tower_state
@@ -21,6 +22,7 @@ def load_detector(
     clip_weights: Path | str | None = None,
     samples: int | None = None,
     device: torch.device | str = "cpu",
+    adapt: bool = False,
 ) -> Detector:
     """A detector, ready to score, in float32 on `device`.
 
@@ -29,9 +31,10 @@ def load_detector(
         clip_weights: File or open_clip name of the CLIP tower, for weights that do not bring their own.
         samples: Prompt samples per image; None takes the number stored with the weights.
         device: Where it runs.
+        adapt: Whether prompts adapt to the scan that they score, as those of the PILOT-style method can.
 
     Raises:
-        ConfigError: `samples` is impossible, or the weights bring the tower that is named.
+        ConfigError: `samples` is impossible, the weights bring the tower that is named, or they cannot adapt.
         WeightsError: The weights or the tower are missing, damaged or do not fit each other.
     """
     found = read_weights(resolve_weights(weights))
@@ -48,7 +51,17 @@ def load_detector(
         _compare_towers(card, sha256)
         card = card.model_copy(update={"clip_sha256": sha256})
     card = card.model_copy(update={"samples": samples or card.samples})
+    if adapt:
+        card = _adapting(card, found.method)
     return Detector(tower, found.model, found.method, card).frozen().to(device)
+
+
+def _adapting(card: WeightsCard, method: Method) -> WeightsCard:
+    if "adapt" not in method.options.model_fields:
+        raise ConfigError(
+            f"The weights {card.name} are of the method {method.title}, which cannot adapt; leave out adapt."
+        )
+    return card.model_copy(update={"options": {**card.options, "adapt": True}})
 
 
 def _check_samples(samples: int | None, sampled: bool, card: WeightsCard) -> None:

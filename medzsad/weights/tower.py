@@ -41,7 +41,12 @@ class OpenedTower:
 
 
 def open_tower(
-    name: str, spec: TowerSpec, *, image_size: int | None = None, layers: tuple[int, ...] | None = None
+    name: str,
+    spec: TowerSpec,
+    *,
+    image_size: int | None = None,
+    layers: tuple[int, ...] | None = None,
+    window: int | None = None,
 ) -> OpenedTower:
     """The tower that a training names.
 
@@ -52,14 +57,16 @@ def open_tower(
             `patch_post` counts, because its local features are what the method would take from a second stream.
         image_size: Side of the input in pixels; None takes that of the weights, else of the spec.
         layers: Vision blocks that are read; None takes those of the weights, else of the spec.
+        window: Side of the square of patches that a patch sees in the second stream; None takes that of the spec, which
+            the embedded tower leaves out.
 
     Raises:
-        ConfigError: The layers or the image size are impossible.
+        ConfigError: The layers, the image size or the window are impossible.
         WeightsError: It is not there, is damaged, or does not fit the size and layers.
     """
     path = _weights_file(name)
     if path is None:
-        spec = _adjusted(spec, image_size, layers)
+        spec = _adjusted(spec, image_size, layers, window)
         clip, sha256 = load_tower(name, spec)
         return OpenedTower(Tower(clip, spec), Path(name).name if Path(name).is_file() else name, sha256, {}, "")
     found = read_weights(path)
@@ -69,7 +76,7 @@ def open_tower(
         spec = dataclasses.replace(card.spec, patch_post=spec.patch_post)
     elif dataclasses.replace(card.spec, image_size=spec.image_size, layers=spec.layers) == spec:
         spec = card.spec
-    spec = _adjusted(spec, image_size, layers)
+    spec = _adjusted(spec, image_size, layers, window)
     if not card.clip_config:
         clip, sha256 = load_tower(card.clip_name, spec)
         return OpenedTower(Tower(clip, spec), card.clip_name, sha256, {}, "")
@@ -96,8 +103,13 @@ def _weights_file(name: str) -> Path | None:
     return resolve_weights(name) if known or (cache_dir() / f"{name}.safetensors").is_file() else None
 
 
-def _adjusted(spec: TowerSpec, image_size: int | None, layers: tuple[int, ...] | None) -> TowerSpec:
-    return dataclasses.replace(spec, image_size=image_size or spec.image_size, layers=layers or spec.layers)
+def _adjusted(spec: TowerSpec, image_size: int | None, layers: tuple[int, ...] | None, window: int | None) -> TowerSpec:
+    return dataclasses.replace(
+        spec,
+        image_size=image_size or spec.image_size,
+        layers=layers or spec.layers,
+        window=spec.window if window is None else window,
+    )
 
 
 def load_tower(

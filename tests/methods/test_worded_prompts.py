@@ -22,8 +22,10 @@ from tests import tiny
 from tests.methods import worded
 from tests.training.tiny_training import config
 
+ALL = worded.NAMES + worded.RECONSTRUCTED
 
-@pytest.mark.parametrize("name", worded.NAMES)
+
+@pytest.mark.parametrize("name", ALL)
 def test_scores_of_a_batch_are_those_of_its_images(name: str) -> None:
     detector, images = worded.detector(name), tiny.images(3)
     whole = detector.predict(images, [""] * 3, SharedNoise())
@@ -37,7 +39,7 @@ def test_scores_of_a_batch_are_those_of_its_images(name: str) -> None:
     assert len(whole.image_score.unique()) == 3
 
 
-@pytest.mark.parametrize("name", worded.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_any_grid_and_any_number_of_layers_give_a_map_between_0_and_1(name: str) -> None:
     detector = worded.detector(name)
     patches = tuple(torch.randn(2, 35, tiny.WIDTH) for _ in range(3))
@@ -47,7 +49,7 @@ def test_any_grid_and_any_number_of_layers_give_a_map_between_0_and_1(name: str)
     assert 0 <= float(found.score_map.min()) < float(found.score_map.max()) <= 1
 
 
-@pytest.mark.parametrize("name", worded.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_asking_for_a_class_name_is_an_error(name: str) -> None:
     detector = worded.detector(name)
     assert detector.word() == ""
@@ -77,14 +79,14 @@ def _losses(name: str, has_mask: tuple[bool, bool] = (True, True)) -> tuple[torc
     return model, parts
 
 
-@pytest.mark.parametrize("name", worded.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_parameter_is_trained(name: str) -> None:
     model, parts = _losses(name)
     torch.stack(list(parts.values())).sum().backward()
     assert not [key for key, value in model.named_parameters() if value.grad is None or not bool(value.grad.any())]
 
 
-@pytest.mark.parametrize("name", worded.NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_images_without_pixel_label_train_no_map(name: str) -> None:
     parts = [_losses(name, has)[1] for has in ((True, True), (True, False), (False, False))]
     whole, some, none = ({key: float(value.detach()) for key, value in one.items()} for one in parts)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import Tower, build_tower
@@ -14,12 +15,23 @@ from medzsad.methods.registry import find_method
 from tests import tiny
 
 NAMES = ("anomalyclip", "crane", "faprompt")
+RECONSTRUCTED = ("pilot-style", "human-free-style")
 # Local attention begins with the sixth block.
 CONFIG: dict[str, Any] = tiny.CONFIG | {"vision_cfg": tiny.CONFIG["vision_cfg"] | {"layers": 7, "head_width": 16}}
 SIZES: dict[str, dict[str, int]] = {
     "anomalyclip": {"text_width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
     "crane": {"width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
     "faprompt": {"width": tiny.WIDTH, "hidden": 9, "deep_prompts": 1, "deep_tokens": 2},
+    "pilot-style": {
+        "width": tiny.WIDTH,
+        "text_width": tiny.WIDTH,
+        "prompts": 3,
+        "normal_phrases": 2,
+        "abnormal_phrases": 4,
+        "deep_prompts": 1,
+        "deep_tokens": 2,
+    },
+    "human-free-style": {"text_width": tiny.WIDTH, "joint_width": tiny.WIDTH, "deep_prompts": 1, "deep_tokens": 2},
 }
 # Numbers of the tokens in the authors' files: learned ones stand for letters.
 START, END, WORDS = 49406, 49407, {"pos": [14115, 269], "neg": [13568, 14115, 269]}
@@ -49,6 +61,8 @@ def model(name: str, seed: int = 0) -> Any:
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
+        for buffer in found.buffers():
+            buffer.copy_(normalize(torch.randn_like(buffer), dim=-1) if buffer.numel() else buffer)
     return found.eval()
 
 
