@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from medzsad.errors import ConfigError
+from medzsad.unique_keys import UniqueKeys
 
 Axis = Literal["acquisition", "axial", "coronal", "sagittal"]
 ResizeRule = Literal["fit", "stretch"]
@@ -284,7 +285,7 @@ def read_options(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, is not YAML, holds a key twice, or is not a mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        values = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(_unreadable(path, error)) from None
     except yaml.MarkedYAMLError as error:
@@ -299,24 +300,6 @@ def read_options(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}.")
     return values
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, but a key that is given twice is an error: PyYAML would silently take the last one."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # While the nodes are made, since merge keys (<<) put further keys into them later.
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if (key.tag, key.value) in first:
-                problem = f"the key '{key.value}' is given twice, first in line {first[key.tag, key.value]}; keep one"
-                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-            first[key.tag, key.value] = line
-        return node
 
 
 def run_yaml() -> str:

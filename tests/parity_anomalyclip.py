@@ -8,8 +8,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from medzsad.methods.anomalyclip import METHOD, AnomalyCLIPObjective, AnomalyCLIPTrainOptions
+from medzsad.methods.anomalyclip import METHOD
 from medzsad.methods.noise import SharedNoise
+from medzsad.methods.object_prompts import ObjectPromptObjective, ObjectPromptOptions
 from tests.parity import Reference
 from tests.parity_training import imported, trained
 
@@ -33,6 +34,6 @@ def computed(reference: Reference) -> dict[str, Tensor]:
         found[f"expected.{i}.anomaly_map_smoothed"] = torch.from_numpy(smoothed)
         found[f"expected.{i}.image_score"] = prediction.image_score[i]
     if "train.label" in reference.tensors:
-        objective = AnomalyCLIPObjective(AnomalyCLIPTrainOptions(**reference.changes))
+        objective = ObjectPromptObjective(ObjectPromptOptions(**reference.changes))
         found |= trained(reference, model, features, objective, official, "train.")
     return found

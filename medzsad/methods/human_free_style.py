@@ -1,4 +1,4 @@
-"""Prompts learned from sound images and noise, after "human-free" prompting (arXiv 2406.18197; METHODS C).
+"""Prompts learned from sound images and noise, after "human-free" prompting (arXiv 2406.18197; METHODS I).
 
 There is no program of its authors and no formula in public: this is a reconstruction, and no figure of theirs belongs
 to it. Its parts lie where they can be used with any method: defects of noise on the object (`object_noise` of a
@@ -17,8 +17,8 @@ from torch.nn.functional import normalize
 from medzsad.clip.text import token_ids
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
-from medzsad.methods.anomalyclip import AnomalyCLIP, AnomalyCLIPObjective, AnomalyCLIPTrainOptions
 from medzsad.methods.base import Draws, Method, Options, Prediction
+from medzsad.methods.object_prompts import ObjectPromptObjective, ObjectPromptOptions, ObjectPrompts
 from medzsad.methods.objective import Stage
 from medzsad.methods.phrases import phrase_features
 from medzsad.methods.prompts import TOWER, cosine_logits, image_logits
@@ -36,7 +36,7 @@ class HumanFreeStyleOptions(Options):
     image_from_map: bool = False
 
 
-class HumanFreeStyleTrainOptions(AnomalyCLIPTrainOptions):
+class HumanFreeStyleTrainOptions(ObjectPromptOptions):
     """How the prompts are trained.
 
     Attributes:
@@ -59,13 +59,13 @@ class HumanFreeStyleTrainOptions(AnomalyCLIPTrainOptions):
     image_from_map: bool = False
 
 
-class HumanFreeStyle(AnomalyCLIP):
+class HumanFreeStyle(ObjectPrompts):
     """The learned part; the CLIP tower stays outside.
 
     Args:
         text_width: Of the tower's text tokens.
         joint_width: Of the space that images and texts share.
-        context_tokens: See `AnomalyCLIPTrainOptions`.
+        context_tokens: See `ObjectPromptOptions`.
         deep_prompts: See `DeepPromptOptions`.
         deep_tokens: As above.
     """
@@ -89,7 +89,7 @@ class HumanFreeStyle(AnomalyCLIP):
         self.register_buffer("meta", torch.zeros(2, joint_width))
 
     @classmethod
-    def sizes_for(cls, tower: Tower, options: AnomalyCLIPTrainOptions) -> dict[str, int]:
+    def sizes_for(cls, tower: Tower, options: ObjectPromptOptions) -> dict[str, int]:
         """Sizes for a tower."""
         own = {name: getattr(options, name) for name in ("context_tokens", "deep_prompts", "deep_tokens")}
         return {"text_width": tower.text_width, "joint_width": tower.joint_width, **own}
@@ -123,7 +123,7 @@ class HumanFreeStyle(AnomalyCLIP):
         return replace(found, image_score=(found.image_score + found.score_map.amax(dim=(1, 2))) / 2)
 
 
-class HumanFreeStyleObjective(AnomalyCLIPObjective):
+class HumanFreeStyleObjective(ObjectPromptObjective):
     """AnomalyCLIP's losses, their gradients guided by the meta-prompt (METHODS I)."""
 
     def __init__(self, options: HumanFreeStyleTrainOptions) -> None:

@@ -20,7 +20,7 @@ METHODS = {
     "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
     "crane": "medzsad.methods.crane:METHOD",
     "faprompt": "medzsad.methods.faprompt:METHOD",
-    "pilot-style": "medzsad.methods.pilot_style:METHOD",
+    "pilot-style": "medzsad.methods.pilot_style.method:METHOD",
     "human-free-style": "medzsad.methods.human_free_style:METHOD",
 }
 

@@ -1,4 +1,4 @@
-"""Gradients that a second loss guides, so that what is learned from made-up defects stays general (METHODS C, I)."""
+"""Gradients that a second loss guides, so that what is learned from made-up defects stays general (METHODS I)."""
 
 from collections.abc import Callable, Sequence
 

@@ -19,6 +19,7 @@ from medzsad.drawing.contact_sheet import contact_sheet
 from medzsad.drawing.training_plots import training_plots
 from medzsad.errors import ConfigError
 from medzsad.files import file_sha256, write_bytes_atomic, write_text_atomic
+from medzsad.methods.base import Method
 from medzsad.methods.detector import Detector
 from medzsad.progress import Observer, Silent
 from medzsad.scoring.device import autocast, resolve_device, resolve_precision
@@ -106,30 +107,23 @@ def _epochs(loop: Loop, observer: Observer, board: Board) -> None:
 def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) -> tuple[Training, dict[str, Any]]:
     trained = trained_method(config)
     data = _usable_data(config)
-    records, held = _parts(config, data)
-    observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
-    opened = open_tower(
-        config.tower, trained.method.spec, image_size=config.image_size, layers=config.layers, window=config.window
-    )
+    records, held = _parts(config, data, observer)
+    opened = _opened_tower(config, trained.method)
     precision = resolve_precision(config.precision, world.device)
+    change = Change(config.seed, config.augment, config.mosaic, config.object_noise)
     opened.tower.clip.to(world.device)
     tower = dataclasses.replace(opened.tower, arithmetic=partial(autocast, world.device, precision))
     sha256 = data_sha256(data.root, data.records)
-    identity = _named_files(config, opened) | {
-        "options": trained.options.model_dump(mode="json"),
-        "precision": precision,
-        "processes": world.size,
-        "data_sha256": sha256,
-        **_legacy_identity(config, held),
-    }
-    cache = (config.cache.folder or out / "features") if config.cache.variants else None
+    identity = _named_files(config, opened) | _legacy_identity(config, held)
+    identity |= {"options": trained.options.model_dump(mode="json"), "precision": precision}
+    identity |= {"processes": world.size, "data_sha256": sha256}
     features = partial(
         FeatureSource,
         tower,
         tower_sha256=opened.sha256,
         device=world.device,
         precision=precision,
-        folder=cache,
+        folder=(config.cache.folder or out / "features") if config.cache.variants else None,
         workers=config.workers,
     )
     model = first_model(config, trained, tower)
@@ -144,15 +138,19 @@ def _prepared(config: TrainConfig, out: Path, world: World, observer: Observer) 
         tower=tower,
         model=model.to(world.device),
         card=first_card(config, trained.method, opened, identity, provenance),
-        train=features(
-            records, data.root, change=Change(config.seed, config.augment, config.mosaic, config.object_noise)
-        ),
+        train=features(records, data.root, change=change),
         held=features(held.records, held.root),
         world=world,
         identity=identity,
         out=out,
     )
     return training, opened.model_config
+
+
+def _opened_tower(config: TrainConfig, method: Method) -> OpenedTower:
+    return open_tower(
+        config.tower, method.spec, image_size=config.image_size, layers=config.layers, window=config.window
+    )
 
 
 def _named_files(config: TrainConfig, opened: OpenedTower) -> dict[str, Any]:
@@ -180,7 +178,7 @@ def _usable_data(config: TrainConfig) -> DataSet:
     return data
 
 
-def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
+def _parts(config: TrainConfig, data: DataSet, observer: Observer) -> tuple[list[Record], DataSet]:
     """Records to train on, and those that choose the epoch."""
     records, kept_back = hold_out(data.records, config.hold_out, config.seed)
     held = DataSet(data.root, data.layout, tuple(kept_back), ())
@@ -200,6 +198,7 @@ def _parts(config: TrainConfig, data: DataSet) -> tuple[list[Record], DataSet]:
             raise ConfigError(
                 f"No image with a defect mask is {what}: {len(part)} images. Add images, or change hold_out."
             )
+    observer.note(f"{len(records)} images to train on, {len(held.records)} to validate on, all checked.")
     return records, held
 
 

@@ -12,9 +12,9 @@ from medzsad.clip.vision import ImageFeatures
 from medzsad.errors import ConfigError
 from medzsad.methods.detector import checked_options
 from medzsad.methods.noise import SharedNoise
-from medzsad.methods.pilot_adaptation import pseudo_labels
-from medzsad.methods.pilot_fusion import anchors, balance, fused, pool_weights
-from medzsad.methods.pilot_style import PilotStyle, PilotStyleOptions, PilotStyleTrainOptions
+from medzsad.methods.pilot_style.adaptation import pseudo_labels
+from medzsad.methods.pilot_style.fusion import anchors, balance, fused, pool_weights
+from medzsad.methods.pilot_style.model import PilotStyle, PilotStyleOptions, PilotStyleTrainOptions
 from tests import tiny
 from tests.methods import worded
 

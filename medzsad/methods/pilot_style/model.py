@@ -15,17 +15,16 @@ from torch.nn.functional import normalize
 
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
-from medzsad.methods.anomalyclip import shared_losses, shared_stage
-from medzsad.methods.base import Draws, Method, Prediction
+from medzsad.methods.base import Draws, Prediction
 from medzsad.methods.maps import class_planes
+from medzsad.methods.object_prompts import shared_losses, shared_stage
 from medzsad.methods.objective import Stage, Truth
 from medzsad.methods.phrases import phrase_features
-from medzsad.methods.pilot_adaptation import Adaptation, AdaptationOptions
-from medzsad.methods.pilot_fusion import anchors, balance, fused, pool_weights
+from medzsad.methods.pilot_style.adaptation import Adaptation, AdaptationOptions
+from medzsad.methods.pilot_style.fusion import anchors, balance, fused, pool_weights
 from medzsad.methods.prompts import (
     ABNORMAL_WORDS,
     NORMAL_WORDS,
-    TOWER,
     DeepPromptOptions,
     WordedPromptModel,
     cosine_logits,
@@ -263,22 +262,3 @@ class PilotStyleObjective:
         """As the training's options say."""
         options = self.options
         return PilotStyleOptions(share=options.share, project=options.project, residual_query=options.residual_query)
-
-
-METHOD = Method(
-    name="pilot-style",
-    title="PILOT-style",
-    source="After PILOT, arXiv 2508.00777",
-    model=PilotStyle,
-    spec=TOWER,
-    clip_name="ViT-L-14-336",
-    options=PilotStyleOptions,
-    train_options=PilotStyleTrainOptions,
-    objective=PilotStyleObjective,
-    protocol="anomalyclip",
-    fidelity="reconstruction",
-    scope=(
-        "Built from the paper's abstract and summaries, for want of a program and of formulas; "
-        "no published figure belongs to it."
-    ),
-)

@@ -1,0 +1,1 @@
+"""PILOT-style prompts, a reconstruction (METHODS H)."""
