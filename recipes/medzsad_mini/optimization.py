@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.medzsad_mini.config import MiniConfig
+from recipes.medzsad_mini.muon import Muon
 
 # Temperatures at the rate that METHODS A.5 gives them.
 _SCALE_RATE = 1e-2
@@ -16,9 +17,7 @@ def make_optimizers(model: nn.Module, config: MiniConfig) -> list[torch.optim.Op
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             groups[_group(name, parameter)].append(parameter)
-    muon = torch.optim.Muon(
-        groups["matrices"], lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = Muon(groups["matrices"], config.learning_rate, config.weight_decay)
     rates = {"stem": config.stem_learning_rate, "scales": _SCALE_RATE, "others": config.other_learning_rate}
     rest = [{"params": groups[name], "lr": rate} for name, rate in rates.items()]
     optimizers: list[torch.optim.Optimizer] = [muon, torch.optim.AdamW(rest, weight_decay=0.0, betas=_BETAS)]
