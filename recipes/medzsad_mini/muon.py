@@ -47,4 +47,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         square = found @ found.T
         found = linear * found + (cubic * square + quintic * square @ square) @ found
-    return found.T if matrix.shape[0] > matrix.shape[1] else found
+    result: Tensor = found.T if matrix.shape[0] > matrix.shape[1] else found
+    return result
