@@ -4,7 +4,7 @@ Random weights of the published sizes on ViT-L-14-336 at 518 pixels, one set of 
 in turns within one process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,15 +14,18 @@ import torch
 from torch import Tensor
 
 from medzsad.clip.tower import Tower, build_tower, tower_from_state
+from medzsad.clip.vision import ImageFeatures
 from medzsad.config import Precision
-from medzsad.methods.base import Method
+from medzsad.methods.base import Method, PromptModel
 from medzsad.methods.detector import Detector
 from medzsad.methods.noise import SharedNoise
+from medzsad.methods.objective import Truth
 from medzsad.methods.registry import METHODS, find_method
 from medzsad.scoring.device import autocast
 from medzsad.weights.card import WeightsCard
 
 _FIRST, _TOWER, _NAME = "bayes_pfl", "ViT-L-14-336", "brain"
+_VISA = (962, 1200)  # normal and abnormal test images
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,32 @@ class MethodRow:
 def method_detector(method: Method, state: dict[str, Tensor], model_config: dict[str, Any]) -> Detector:
     """A detector of the method on a tower with the given CLIP weights."""
     tower = Tower(tower_from_state(model_config, method.spec, state), method.spec)
-    options = None if method.train_options is None else method.train_options()
-    model = method.model(**method.model.sizes_for(tower, options)).eval().requires_grad_(False)
+    model = _model(method, tower).eval().requires_grad_(False)
     card = WeightsCard(
         name=f"random {method.name}", method=method.name, spec=method.spec, clip_name=_TOWER, class_name=_NAME,
         samples=method.samples,
     )  # fmt: skip
     return Detector(tower, model, method, card)
+
+
+def _model(method: Method, tower: Tower) -> PromptModel:
+    if method.memory is not None:
+        return method.memory(_auxiliary(tower))
+    options = None if method.train_options is None else method.train_options()
+    return method.model(**method.model.sizes_for(tower, options))
+
+
+def _auxiliary(tower: Tower) -> Iterator[tuple[ImageFeatures, Truth]]:
+    """As many images as the authors remember of VisA; that all are alike changes no time."""
+    side = tower.spec.image_size
+    rows = side // tower.clip.visual.patch_size[0]
+    patches = tuple(torch.randn(1, rows * rows, tower.patch_width) for _ in tower.spec.layers)
+    features = ImageFeatures(torch.randn(1, tower.joint_width), patches, (rows, rows))
+    for label, count in enumerate(_VISA):
+        mask = torch.zeros(1, side, side)
+        mask[:, : side // 2] = label
+        for _ in range(count):
+            yield features, Truth(torch.tensor([label]), mask, torch.tensor([True]))
 
 
 def measure_methods(

@@ -19,6 +19,7 @@ class BrightnessDetector(nn.Module):
     """Scores a pixel with its brightness in [0, 1] and an image with its brightest pixel."""
 
     uses_class_names = True
+    adapts = False
 
     def __init__(self, size: int = 96, threshold: float | None = 0.8) -> None:
         super().__init__()

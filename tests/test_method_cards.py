@@ -24,6 +24,10 @@ _SHORT = {
 }  # fmt: skip
 
 
+# Under which name the figures of a method are published, where that is the name of all of its variants.
+_PUBLISHED_AS = {"MRAD-TF": "MRAD"}
+
+
 def _text(name: str) -> str:
     return (CARDS / f"{name}.md").read_text(encoding="utf-8")
 
@@ -34,7 +38,7 @@ def _section(name: str, heading: str) -> str:
 
 def published_rows(title: str) -> list[str]:
     """The lines of a card's table: one for each set, source and version of the method ("Crane" and "Crane+")."""
-    values = [one for one in all_published_values() if one.method.rstrip("+") == title]
+    values = [one for one in all_published_values() if one.method.rstrip("+") == _PUBLISHED_AS.get(title, title)]
 
     def of(value: PublishedValue) -> tuple[str, str, str, str]:
         return value.benchmark, value.method, value.source, value.trained_on
@@ -66,7 +70,7 @@ def test_a_card_says_what_the_program_says(name: str) -> None:
     arxiv = re.search(r"\d{4}\.\d{5}", method.source)
     assert arxiv is not None
     assert arxiv.group() in text
-    assert bool(method.code_license) == (method.fidelity == "exact")
+    assert method.code_license or method.fidelity == "reconstruction"
     assert f"License of the authors' program: {method.code_license or 'none is published'}" in " ".join(text.split())
     assert {release.name for release in list_releases() if release.method == name} <= set(
         re.findall(r"`([\w-]+)`", text)
@@ -76,11 +80,8 @@ def test_a_card_says_what_the_program_says(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_the_published_figures_of_a_card_are_those_that_evaluate_compares_with(name: str) -> None:
     lines = [line for line in _section(name, "Published figures").splitlines() if line.startswith("| ")][1:]
-    if find_method(name).fidelity == "reconstruction":
-        assert not lines
-        return
-    assert lines[0].startswith("| ---")
-    assert lines[1:] == published_rows(find_method(name).title)
+    rows = published_rows(find_method(name).title)
+    assert lines == (["| --- | --- | --- | --- | --- |", *rows] if rows else [])
 
 
 def test_the_index_names_every_card() -> None:

@@ -25,7 +25,8 @@ def train(config: Path, out: Path | None, data: Path | None, check: bool, as_jso
     """Learn prompts from industrial defects as CONFIG says, a YAML file such as configs/train_visa.yaml.
 
     Writes OUT/weights.safetensors, history.json, curves.png and contact_sheet.png. An interrupted
-    training continues where it stopped when it is started again. --check ends with 2 if the data have errors.
+    training continues where it stopped when it is started again. A method that learns nothing by steps
+    leaves the first two only. --check ends with 2 if the data have errors.
     """
     with reported_errors(quiet, verbose=False):
         if out is None and not check:
@@ -35,7 +36,7 @@ def train(config: Path, out: Path | None, data: Path | None, check: bool, as_jso
         options = read_train_config(config, data)
         with quick_imports():
             from medzsad.progress import console_observer
-            from medzsad.training.train import checked_data
+            from medzsad.training.prepare import checked_data
             from medzsad.training.train import train as train_weights
 
         if out is None or check:

@@ -6,7 +6,7 @@ for all methods and lies elsewhere.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from medzsad.clip.spec import TowerSpec
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
-from medzsad.methods.objective import Objective
+from medzsad.methods.objective import Objective, Truth
 
 Draws = Mapping[str, Tensor]
 
@@ -187,6 +187,8 @@ class Method:
         options: How weights are used.
         train_options: How they are trained; None if they cannot be trained here.
         objective: Made of the checked train options.
+        memory: Makes the model from one pass over auxiliary images, for methods that learn nothing by steps; these have
+            no train options, and the options of their training are those with which the weights are used.
         importer: Of the authors' files; None if there are none.
         protocol: Evaluation protocol of the authors, see `medzsad.evaluation.protocol`.
         samples: Prompt samples per image that the authors take; 1 if nothing is sampled.
@@ -205,6 +207,7 @@ class Method:
     options: type[BaseModel] = Options
     train_options: type[BaseModel] | None = None
     objective: Callable[[Any], Objective] | None = None
+    memory: Callable[[Iterable[tuple[ImageFeatures, Truth]]], PromptModel] | None = None
     importer: Importer | None = None
     protocol: str = "plain"
     samples: int = 1

@@ -20,6 +20,7 @@ METHODS = {
     "anomalyclip": "medzsad.methods.anomalyclip:METHOD",
     "crane": "medzsad.methods.crane:METHOD",
     "faprompt": "medzsad.methods.faprompt:METHOD",
+    "mrad": "medzsad.methods.mrad:METHOD",
     "pilot-style": "medzsad.methods.pilot_style.method:METHOD",
     "human-free-style": "medzsad.methods.human_free_style:METHOD",
 }

@@ -59,8 +59,8 @@ def score_stack(
     A scored slice's score depends on nothing but that slice, unless the detector adapts: then on those before it in the
     stack as well, and on nothing that was scored before this stack.
     """
-    detector.model.reset()
     if detector.adapts:
+        detector.model.reset()
         batch_size = 1  # a batch that has to be repeated in halves would teach twice
     shape = (len(stack), stack.size, stack.size)
     score, spread = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -83,8 +83,7 @@ def score_stack(
     scored[stack.chosen(step)] = True
     for values in (score, spread, image_score):
         _fill_between(values, scored, stack.tissue)
-    learned_from = detector.model.reset()
-    adapted = learned_from if detector.adapts else None
+    adapted = detector.model.reset() if detector.adapts else None
     return ScoreVolume(score, spread if has_spread else None, image_score, scored, adapted)
 
 

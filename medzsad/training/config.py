@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from medzsad.config import PrecisionChoice, UnitInterval, checked_model, read_options
-from medzsad.errors import ConfigError
 
 
 class _Part(BaseModel):
@@ -65,7 +64,8 @@ class TrainConfig(_Part):
 
     Attributes:
         method: Name of the method, as `medzsad.methods.registry` knows it.
-        options: Of the method's training; see its `train_options`.
+        options: Of the method's training, see its `train_options`; of a method that learns nothing by steps, how its
+            weights are used, see its `options`.
         data: The auxiliary images.
         hold_out: Share of them that chooses epochs and the threshold and is never trained on.
         tower: Name or file of weights that bring a CLIP tower, an open_clip name such as ViT-L-14-336/openai, or the
@@ -200,12 +200,7 @@ def make_train_config(
     Raises:
         ConfigError: A key is unknown or a value is wrong.
     """
-    config = checked_model(TrainConfig, options, where)
-    if config.hold_out == 0 and config.legacy_validation is None and config.keep == "best":
-        raise ConfigError(
-            f"{where}: hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15; or set keep: last."
-        )
-    return _with_paths(config, folder, folder if data is None else data)
+    return _with_paths(checked_model(TrainConfig, options, where), folder, folder if data is None else data)
 
 
 def _with_paths(config: TrainConfig, folder: Path, data: Path) -> TrainConfig:

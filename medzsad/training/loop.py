@@ -6,29 +6,25 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from medzsad.clip.tower import Tower
 from medzsad.errors import ScoringError
-from medzsad.methods.base import Method, PromptModel
+from medzsad.methods.base import PromptModel
 from medzsad.methods.detector import Detector
 from medzsad.methods.objective import GuidedObjective, Objective, Stage
 from medzsad.progress import Observer
-from medzsad.training.config import TrainConfig
-from medzsad.training.distributed import World
-from medzsad.training.features import FeatureBatch, FeatureSource
+from medzsad.training.features import FeatureBatch
 from medzsad.training.guidance import GuideGradients
 from medzsad.training.held_out import validation_scores
 from medzsad.training.optimization import PatienceRule, make_optimizer, rate_share, set_rates
+from medzsad.training.prepare import Prepared
 from medzsad.training.progress_text import epoch_text, losses_text
 from medzsad.training.randomness import generator_for
 from medzsad.training.state import TrainState, load_state, save_state
 from medzsad.training.validation import validation_metrics
-from medzsad.weights.card import WeightsCard
 
 _ORDER, _NOISE, _CHOICE = 2, 3, 4  # first numbers of the random streams; 1 is that of the augmentation
 
@@ -37,35 +33,17 @@ class Paused(Exception):
     """The training was asked to stop; its state is saved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training(Prepared):
     """What does not change while a model trains, but for the numbers in `model`.
 
     Attributes:
-        config: Options.
-        method: What is trained.
         objective: Of the method, with the options of the configuration.
-        tower: Frozen, its arithmetic set.
         model: Trained in place.
-        card: Of the tower and the model, as far as it is known before the training.
-        train: Features to train on.
-        held: Features to validate on.
-        world: The processes.
-        identity: What the weights depend on.
-        out: Folder of results.
     """
 
-    config: TrainConfig
-    method: Method
     objective: Objective
-    tower: Tower
     model: PromptModel
-    card: WeightsCard
-    train: FeatureSource
-    held: FeatureSource
-    world: World
-    identity: dict[str, Any]
-    out: Path
 
     @property
     def epoch_steps(self) -> int:

@@ -16,9 +16,14 @@ def epoch_text(record: Mapping[str, Any]) -> str:
     Args:
         record: As in history.json.
     """
-    metrics = ", ".join(
-        f"{name.replace('_', ' ')} {'undefined' if value is None else format(value, '.3f')}"
-        for name, value in record["validation"].items()
-    )
     mark = " (best)" if record["improved"] else ""
+    metrics = metrics_text(record["validation"])
     return f"epoch {record['epoch'] + 1}, stage {record['stage']}, {record['seconds']:.0f} s: {metrics}{mark}"
+
+
+def metrics_text(validation: Mapping[str, float | None]) -> str:
+    """The metrics of a validation, such as "pixel ap 0.523, image ap undefined"."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {'undefined' if value is None else format(value, '.3f')}"
+        for name, value in validation.items()
+    )

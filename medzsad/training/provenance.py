@@ -64,6 +64,14 @@ def first_card(
     )
 
 
+def with_unknown_words(card: WeightsCard, words: Sequence[str]) -> WeightsCard:
+    """The description that names words for classes which the tower does not know; the same one if there are none."""
+    if not words:
+        return card
+    data = {**card.provenance["data"], "unknown_words": list(words)}
+    return card.model_copy(update={"provenance": {**card.provenance, "data": data}})
+
+
 def finished_card(card: WeightsCard, history: Sequence[Mapping[str, Any]], found: Calibration) -> WeightsCard:
     """The description with the threshold, and with the epochs that were kept."""
     found_out = {"best": best_epochs(history), "epochs": len(history), "threshold": found.metrics}

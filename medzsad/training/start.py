@@ -36,13 +36,15 @@ def trained_method(config: TrainConfig) -> Trained:
     """The method that a configuration names.
 
     Raises:
-        ConfigError: There is no such method, it cannot be trained, or an option is wrong.
+        ConfigError: There is no such method, it cannot be trained by steps, or an option is wrong.
     """
     method = find_method(config.method)
     if method.train_options is None or method.objective is None:
         raise ConfigError(f"{method.title} cannot be trained with medzsad; import its authors' weights.")
     options = checked_options(method.train_options, config.options, f"options of {method.title}")
     objective = method.objective(options)
+    if config.hold_out == 0 and config.legacy_validation is None and config.keep == "best":
+        raise ConfigError("hold_out is 0, so nothing is left to choose the epoch on. Usual is 0.15; or set keep: last.")
     if config.keep == "last" and len(objective.stages) > 1:
         raise ConfigError(
             f"keep: last does not go with {method.title}, whose {len(objective.stages)} stages follow each other by "

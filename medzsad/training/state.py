@@ -68,15 +68,18 @@ def load_state(out: Path, identity: Mapping[str, Any]) -> TrainState | None:
     content = load_checkpoint(out / STATE_FILE)
     if content is None:
         return None
-    stored = content.pop("identity", {})
-    keys = sorted({key for key in {**stored, **identity} if stored.get(key) != identity.get(key)})
-    if keys:
-        changes = ", ".join(f"{key} (was {_short(stored.get(key))}, now {_short(identity.get(key))})" for key in keys)
+    if changes := changes_text(content.pop("identity", {}), identity):
         raise ConfigError(
             f"The training in {out} was begun otherwise and cannot go on: {changes}. "
             "Restore these, or give another folder with -o."
         )
     return TrainState(**{**content, "rule": PatienceRule.from_dict(content["rule"])})
+
+
+def changes_text(stored: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """What differs between two identities, such as "seed (was 3, now 4)"; empty if nothing does."""
+    keys = sorted({key for key in {**stored, **identity} if stored.get(key) != identity.get(key)})
+    return ", ".join(f"{key} (was {_short(stored.get(key))}, now {_short(identity.get(key))})" for key in keys)
 
 
 def _short(value: object) -> str:

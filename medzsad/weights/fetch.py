@@ -148,7 +148,7 @@ def _content_verdict(path: Path) -> str:
             load_detector(path)  # checks the tower inside
         origin = next((release for release in list_releases() if release.sha256 == card.source_sha256), None)
         made = f", imported from {origin.original} as published" if card.source_sha256 and origin else ""
-        numbers = sum(value.numel() for value in found.model.parameters())
+        numbers = sum(value.numel() for value in found.model.inference_state().values())
         return f"Weights of {found.method.title} called {card.name}{made}: complete, {numbers} numbers, all finite."
     infer_model_config(read_tower_state(path))
     return "A CLIP tower with a vision transformer; none of the published files."

@@ -51,7 +51,7 @@ def _method_record(method: "Method") -> dict[str, Any]:
     return {
         **{field: getattr(method, field) for field in fields},
         "tower": method.clip_name,
-        "trainable": method.train_options is not None,
+        "trainable": method.train_options is not None or method.memory is not None,
         "imported": method.importer is not None,
         "weights": [
             {"name": one.name, "status": one.status, "trained_on": one.trained_on}

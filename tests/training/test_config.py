@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from medzsad.errors import ConfigError
+from medzsad.methods.registry import find_method
 from medzsad.training.config import make_train_config, read_train_config, result_keys
 from medzsad.training.start import trained_method
+from medzsad.training.train import train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -19,7 +21,6 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
         ({"data": {"root": "x"}, "cache": {"variant": 2}}, "Did you mean 'variants'"),
         ({}, "the key 'data' is missing"),
         ({"data": {"root": "x"}, "batch": 0}, "batch = 0"),
-        ({"data": {"root": "x"}, "hold_out": 0}, "nothing is left"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -80,6 +81,15 @@ def test_the_shipped_configurations_of_its_siblings_are_the_authors_protocols(
     assert (trained.options.deep_prompts, trained.options.deep_tokens) == (8, 4)
 
 
+@pytest.mark.parametrize("name", ["train_mrad", "train_embedded_mrad"])
+def test_the_shipped_configurations_of_a_memory_ask_for_nothing_that_it_cannot_do(name: str, tmp_path: Path) -> None:
+    config = read_train_config(CONFIGS / f"{name}.yaml", tmp_path)
+    assert find_method(config.method).memory is not None
+    assert config.license
+    with pytest.raises(ConfigError, match="There is no training data"):  # all options have been taken
+        train(config, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -87,6 +97,8 @@ def test_the_shipped_configurations_of_its_siblings_are_the_authors_protocols(
         ({"options": {"bnak": 2}}, "Did you mean 'bank'"),
         ({"method": "cops", "options": {"neighbors": 4}}, "odd number"),
         ({"keep": "last"}, "2 stages"),
+        ({"hold_out": 0}, "nothing is left"),
+        ({"method": "mrad"}, "cannot be trained"),
     ],
 )
 def test_wrong_methods_and_their_options_are_named(options: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from medzsad.methods.bayes_pfl.method import METHOD
 from medzsad.training.config import TrainConfig
 from medzsad.training.features import Change, FeatureBatch, FeatureSource
-from medzsad.training.train import checked_data
+from medzsad.training.prepare import checked_data
 from medzsad.weights.tower import open_tower
 from tests.training.tiny_training import config
 
