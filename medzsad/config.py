@@ -72,6 +72,11 @@ class RunConfig(BaseModel):
         description="CLIP tower for weights that do not bring their own: a file, or a name such as "
         "ViT-L-14-336/openai that is looked up in local caches.",
     )
+    guide_weights: PathText | None = Field(
+        default=None,
+        description="File of DINOv2 ViT-B/14 with registers (Meta's or timm's); its features then guide those of Crane "
+        "weights, as in Crane+. Weights of other methods refuse it.",
+    )
     class_name: str | None = Field(
         default=None, description="Word for the organ in the prompts; by default the one stored with the weights."
     )
@@ -99,10 +104,7 @@ class RunConfig(BaseModel):
         description="`fit` keeps millimeters true and pads; `stretch` fills the square, as in the papers.",
     )
     samples: int | None = Field(
-        default=None,
-        ge=1,
-        le=1000,
-        description="Prompt samples per slice; by default the number stored with the weights.",
+        default=None, ge=1, le=1000, description="Prompt samples per slice; by default those stored with the weights."
     )
     adapt: bool = Field(
         default=False,
@@ -137,9 +139,7 @@ class RunConfig(BaseModel):
         default=None, description="Scores in the air around the body become 0, or stay; by default as the weights say."
     )
     min_volume_mm3: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="Components smaller than this, in cubic millimeters, are dropped from the mask.",
+        default=0.0, ge=0.0, description="Components below this, in cubic millimeters, are dropped from the mask."
     )
     series: tuple[str, ...] = Field(
         default=(),

@@ -10,6 +10,7 @@ from medzsad.version import __version__
 _PACKAGES = (
     "torch",
     "open_clip_torch",
+    "timm",
     "monai",
     "highdicom",
     "pydicom",

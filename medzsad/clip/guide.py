@@ -1,16 +1,15 @@
 """Attention of the last vision block where the features of another backbone, a guide, say which patches are alike.
 
-The features are given; no backbone is part of this.
+The features are given; `medzsad.clip.dino` makes those of DINOv2.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
-
-from medzsad.errors import ScoringError
 
 _SHARPNESS = 3.0
 
@@ -39,19 +38,15 @@ class Guide:
     def weights(self) -> Tensor:
         """(b, h * w, h * w) attention of each place to all, its rows summing to 1.
 
-        Raises:
-            ScoringError: The places of an image are so much alike that none sees even itself.
+        Where all places of an image are nearly the same, such as in an empty slice, the authors' program gives NaN.
+        Here a place always sees itself, which changes nothing where theirs gives numbers.
         """
         unit = normalize(self.features.float().flatten(2), dim=1)
         alike = unit.transpose(1, 2) @ unit
         mean = alike.mean() if self.mean_of_batch else alike.mean(dim=(1, 2), keepdim=True)
-        if float(mean.max()) * self.threshold >= 1:
-            raise ScoringError(
-                f"The guide's features are nearly the same everywhere: their mean cosine is {float(mean.max()):.3f}, "
-                f"and a place has to exceed {self.threshold:g} times that to be seen."
-            )
         sharpened = _SHARPNESS * (alike - self.threshold * mean)
-        return sharpened.masked_fill(sharpened < 0, -float("inf")).softmax(dim=-1)
+        itself = torch.eye(alike.shape[1], dtype=torch.bool, device=alike.device)
+        return sharpened.masked_fill((sharpened < 0) & ~itself, -float("inf")).softmax(dim=-1)
 
 
 def guided_layers(

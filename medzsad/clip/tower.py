@@ -13,6 +13,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from medzsad.clip.attention import fuse_attention
+from medzsad.clip.dino import DinoGuide
 from medzsad.clip.guide import Guide
 from medzsad.clip.hybrid import TAPS, hybrid_from_config
 from medzsad.clip.positions import resize_positions
@@ -34,12 +35,14 @@ class Tower:
     Attributes:
         clip: The model.
         spec: What is read from it.
-        arithmetic: Context in which the two transformers are called; float32 unless a caller sets another.
+        arithmetic: Context in which the transformers are called; float32 unless a caller sets another.
+        backbone: Guides the image features; None where they are the tower's own.
     """
 
     clip: open_clip.CLIP
     spec: TowerSpec
     arithmetic: Callable[[], AbstractContextManager[object]] = nullcontext
+    backbone: DinoGuide | None = None
 
     @property
     def joint_width(self) -> int:
@@ -68,9 +71,12 @@ class Tower:
     def features(self, images: Tensor, guide: Guide | None = None) -> ImageFeatures:
         """Class token and patch tokens of (b, 3, S, S) CLIP-normalized images; S = spec.image_size.
 
-        With a guide, tokens that it guides come before those of the layers, see `medzsad.clip.guide`.
+        With a guide, tokens that it guides come before those of the layers, see `medzsad.clip.guide`. If none is given,
+        it is made of the tower's backbone, where there is one.
         """
         with self.arithmetic():
+            if guide is None and self.backbone is not None:
+                guide = Guide(self.backbone(images))
             return image_features(self.clip, self.spec, images, guide)
 
     def embed(self, ids: Tensor) -> Tensor:

@@ -66,6 +66,10 @@ class EvaluateConfig(_Part):
         default=None,
         description="CLIP tower for weights that do not bring their own: a file, or a name in local caches.",
     )
+    guide_weights: PathText | None = Field(
+        default=None,
+        description="File of DINOv2 ViT-B/14 with registers; its features then guide those of Crane weights (Crane+).",
+    )
     samples: int | None = Field(
         default=None,
         ge=1,

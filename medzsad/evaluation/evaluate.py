@@ -114,7 +114,11 @@ def scored_sets(config: EvaluateConfig, out: Path, observer: Observer) -> list[S
     if source is not None:
         return [_earlier(one, source, protocol) for one in data]
     detector = load_detector(
-        config.weights, clip_weights=config.clip_weights, samples=config.samples, device=config.device
+        config.weights,
+        clip_weights=config.clip_weights,
+        guide_weights=config.guide_weights,
+        samples=config.samples,
+        device=config.device,
     )
     return [_scored(one, detector, config, out, protocol, observer) for one in data]
 
@@ -249,6 +253,7 @@ def _evaluated_model(one: ScoredSet, protocol: Protocol) -> EvaluatedModel:
         trained_on=one.model.trained_on,
         # Volumes are scored as `run` does, whatever the protocol of pictures.
         protocol=protocol.name if one.data.kind == "pictures" else "plain",
+        guided=bool(one.model.guide_sha256),
     )
 
 

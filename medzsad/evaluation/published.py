@@ -70,11 +70,13 @@ class PublishedModel(_Part):
         method: Its name here.
         tower: Name of its CLIP tower.
         protocol: By which its authors measure.
+        guided: Whether a second backbone guides its features.
     """
 
     method: str
     tower: str
     protocol: str
+    guided: bool = False
 
 
 class _Published(_Part):

@@ -14,6 +14,7 @@ _OF_THE_SCORES = {
     "method": "method",
     "clip_name": "CLIP tower",
     "clip_sha256": "CLIP tower sha256",
+    "guide_sha256": "guide sha256",
     "trained_on": "trained on",
     "image_size": "image size",
     "class_name": "class name",

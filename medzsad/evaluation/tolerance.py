@@ -19,12 +19,14 @@ class EvaluatedModel:
         tower: Name of the CLIP tower.
         trained_on: What the description of the weights says of their training data.
         protocol: By which it is measured.
+        guided: Whether a second backbone guides its features.
     """
 
     method: str
     tower: str
     trained_on: str
     protocol: str
+    guided: bool = False
 
 
 def published_rows(
@@ -70,6 +72,9 @@ def why_not_comparable(value: PublishedValue, model: EvaluatedModel) -> str:
     theirs = published_models().get(value.method)
     if theirs is None or theirs.method != model.method:
         return f"a value of {value.method}, the model is of {model.method}"
+    if theirs.guided != model.guided:
+        with_or_without = ["with" if guided else "without" for guided in (theirs.guided, model.guided)]
+        return "measured {} guided features, the model is {}".format(*with_or_without)
     if theirs.tower != model.tower.split("/")[0]:
         return f"measured on the tower {theirs.tower}, the model is on {model.tower or 'another one'}"
     if not value.trained_on:

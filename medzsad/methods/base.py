@@ -190,6 +190,7 @@ class Method:
         memory: Makes the model from one pass over auxiliary images, for methods that learn nothing by steps; these have
             no train options, and the options of their training are those with which the weights are used.
         importer: Of the authors' files; None if there are none.
+        guidable: Whether it can read features that a second backbone guides, see `medzsad.clip.guide`.
         protocol: Evaluation protocol of the authors, see `medzsad.evaluation.protocol`.
         samples: Prompt samples per image that the authors take; 1 if nothing is sampled.
         code_license: Of the authors' program, none of which is copied here; empty if not stated.
@@ -209,6 +210,7 @@ class Method:
     objective: Callable[[Any], Objective] | None = None
     memory: Callable[[Iterable[tuple[ImageFeatures, Truth]]], PromptModel] | None = None
     importer: Importer | None = None
+    guidable: bool = False
     protocol: str = "plain"
     samples: int = 1
     code_license: str = ""

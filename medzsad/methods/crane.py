@@ -1,8 +1,8 @@
 """Crane (arXiv 2504.11055): AnomalyCLIP's prompts, sharper local features, and a pooled image feature (METHODS D.2).
 
 In training the image's class token takes part in the prompts, in use it does not. Index 0 is normal, 1 abnormal.
-Features that a second backbone guides are given to the tower: `tower.features(images, Guide(...))` puts them before the
-layers that are read ("Crane+").
+Features that a second backbone guides come before the layers that are read ("Crane+"). The tower has that backbone, or
+its features are given: `tower.features(images, Guide(...))`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -209,11 +209,12 @@ METHOD = Method(
     importer=PromptFileImporter(
         title="Crane", sizes=_sizes, foreign=("compound_prompt_projections.", "patch_meta_net.", "t_n")
     ),
+    guidable=True,
     protocol="anomalyclip",
     code_license="MIT",
     fidelity="exact",
     scope=(
-        "Inference and training, with the authors' weights files; "
-        "Crane+ with given features of its second backbone, which is not part of medzsad."
+        "Inference and training, with the authors' weights files; inference of Crane+, exact for given features of its "
+        "second backbone. That backbone, DINOv2, is timm's. Training of Crane+ is left out."
     ),
 )

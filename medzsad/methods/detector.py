@@ -33,7 +33,7 @@ class Detector(nn.Module):
 
     def __init__(self, tower: Tower, model: PromptModel, method: Method, card: WeightsCard) -> None:
         super().__init__()
-        self.clip, self.model = tower.clip, model
+        self.clip, self.backbone, self.model = tower.clip, tower.backbone, model
         self.spec, self.method, self.card = tower.spec, method, card
         self.tower = tower
         self.options = checked_options(method.options, card.options, f"weights {card.name}")

@@ -67,8 +67,9 @@ class Ensemble:  # not a Detector: its members may have towers and image sizes o
 
 
 def _card_of(cards: Sequence[WeightsCard]) -> WeightsCard:
-    told = [{"name": c.name, "method": c.method, "sha256": c.sha256, "clip_sha256": c.clip_sha256} for c in cards]
-    digest = hashlib.sha256(" ".join(sorted(f"{c.sha256} {c.clip_sha256}" for c in cards)).encode()).hexdigest()
+    told = [_digests(card) for card in cards]
+    parts = sorted(" ".join(value for name, value in one.items() if name.endswith("sha256")) for one in told)
+    digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
     return WeightsCard(
         name=" + ".join(card.name for card in cards),
         method=_NAME,
@@ -86,6 +87,11 @@ def _card_of(cards: Sequence[WeightsCard]) -> WeightsCard:
         spec=cards[0].spec,
         sha256=digest,
     )
+
+
+def _digests(card: WeightsCard) -> dict[str, str]:
+    found = {"name": card.name, "method": card.method, "sha256": card.sha256, "clip_sha256": card.clip_sha256}
+    return found | ({"guide_sha256": card.guide_sha256} if card.guide_sha256 else {})
 
 
 def comparable_score(score: NDArray[np.float32], normal_scores: Sequence[tuple[float, float]]) -> NDArray[np.float32]:

@@ -136,7 +136,7 @@ def _check_options(options: dict[str, Any], has_detector: bool) -> None:
     for key, advice in _OF_RUNS.items():
         if options.get(key):
             raise ConfigError(f"detect() scores one scan, so {key} would do nothing; {advice}.")
-    unused = sorted({"weights", "clip_weights", "samples", "device"} & set(options))
+    unused = sorted({"weights", "clip_weights", "guide_weights", "samples", "device"} & set(options))
     if has_detector and unused:
         raise ConfigError(
             f"The detector is given, so {', '.join(unused)} would do nothing; give them to load_detector."

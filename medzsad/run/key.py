@@ -25,7 +25,9 @@ _NOT_IN_KEY = frozenset(
         "allow_labels",
         "max_voxels",
         "max_archive_bytes",
-        "calibration",  # its content is part of the key, wherever the file lies
+        # The content of these two is part of the key, wherever the files lie.
+        "guide_weights",
+        "calibration",
         "device",
         "batch_size",
         "threads",
@@ -100,6 +102,8 @@ def key_of(candidate: Candidate, content: str, config: RunConfig, detector: Mode
         ConfigError: The calibration of the configuration cannot be read.
     """
     digests = {"prompts": detector.card.sha256, "clip": detector.card.clip_sha256}
+    if detector.card.guide_sha256:
+        digests["guide"] = detector.card.guide_sha256
     if config.calibration is not None:
         digests["calibration"] = read_site(Path(config.calibration)).digest
     return case_key(candidate, content, result_options(config), digests)

@@ -32,6 +32,7 @@ def load_detector(
     weights: str | Path = "medzsad-mini",
     *,
     clip_weights: Path | str | None = None,
+    guide_weights: Path | str | None = None,
     samples: int | None = None,
     device: str = "auto",
     adapt: bool = False,
@@ -41,16 +42,23 @@ def load_detector(
     Args:
         weights: Name of installed weights (`medzsad weights list`) or path of a weights file.
         clip_weights: File with the CLIP tower, for weights that do not bring their own.
+        guide_weights: File of DINOv2 ViT-B/14 with registers, which then guides the features ("Crane+"); None for none.
         samples: Prompt samples per slice; None takes the number stored with the weights.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         adapt: Whether prompts adapt to a scan while its slices are scored, which PILOT-style ones can.
 
     Raises:
         WeightsError: The weights are missing, damaged or do not fit the tower.
-        ConfigError: The device is unknown, or the weights cannot adapt.
+        ConfigError: The device is unknown, or the weights take no guide or cannot adapt.
     """
-    where = resolve_device(device)
-    return _load_detector(weights, clip_weights=clip_weights, samples=samples, device=where, adapt=adapt)
+    return _load_detector(
+        weights,
+        clip_weights=clip_weights,
+        guide_weights=guide_weights,
+        samples=samples,
+        device=resolve_device(device),
+        adapt=adapt,
+    )
 
 
 def load_model(config: RunConfig) -> Model:
@@ -64,6 +72,7 @@ def load_model(config: RunConfig) -> Model:
         load_detector(
             one,
             clip_weights=config.clip_weights,
+            guide_weights=config.guide_weights,
             samples=config.samples,
             device=config.device,
             adapt=config.adapt,

@@ -66,10 +66,11 @@ def checked_site(detector: Model, config: RunConfig) -> SiteCalibration | None:
             )
         return None
     site = read_site(Path(config.calibration))
-    if (site.weights_sha256, site.clip_sha256) != (detector.card.sha256, detector.card.clip_sha256):
+    card = detector.card
+    if site.weights != (card.sha256, card.clip_sha256, card.guide_sha256):
         raise ConfigError(
             f"The calibration {config.calibration} was made with other weights (sha256 {site.weights_sha256[:12]}) "
-            f"than {detector.card.name} (sha256 {detector.card.sha256[:12]}). Calibrate again with these weights."
+            f"than {card.name} (sha256 {card.sha256[:12]}), or with another tower or guide. Calibrate again with these."
         )
     here = comparable_options(detector, config)
     if different := [key for key in sorted({*here, *site.options}) if here.get(key) != site.options.get(key)]:

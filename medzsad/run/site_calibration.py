@@ -211,6 +211,7 @@ def _site(scans: Sequence[NormalScan], detector: Model, config: RunConfig) -> Si
         scans_sha256=json_digest(sorted(scan.content_sha256 for scan in scans)),
         weights_sha256=detector.card.sha256,
         clip_sha256=detector.card.clip_sha256,
+        guide_sha256=detector.card.guide_sha256,
         options=comparable_options(detector, config),
         highest=tuple(highest),
         without_candidate=len(scans) - len(highest),

@@ -42,6 +42,7 @@ class SiteCalibration(_Part):
         scans_sha256: Over the sorted digests of their content.
         weights_sha256: Of the weights file.
         clip_sha256: Of its tower.
+        guide_sha256: Of the backbone that guided its features; empty where none did, and then not written.
         options: The options that change scores.
         highest: Of each scan with a candidate the highest evidence or score, sorted.
         without_candidate: Number of scans without any.
@@ -57,6 +58,7 @@ class SiteCalibration(_Part):
     scans_sha256: str
     weights_sha256: str
     clip_sha256: str
+    guide_sha256: str = ""
     options: dict[str, Any]
     highest: tuple[float, ...]
     without_candidate: int = Field(ge=0)
@@ -74,11 +76,19 @@ class SiteCalibration(_Part):
     @property
     def digest(self) -> str:
         """The sha256 (hex) of the record, wherever the file lies and however it is laid out."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._values(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The content of the file."""
-        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+        return json.dumps(self._values(), indent=1) + "\n"
+
+    def _values(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set() if self.guide_sha256 else {"guide_sha256"})
+
+    @property
+    def weights(self) -> tuple[str, str, str]:
+        """Digests of weights, tower and guide."""
+        return self.weights_sha256, self.clip_sha256, self.guide_sha256
 
     def all_highest(self) -> tuple[float | None, ...]:
         """One entry per scan; None for those without candidate."""

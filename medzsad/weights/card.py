@@ -151,6 +151,7 @@ class ModelCard(BaseModel):
         class_name: Word for the object in the prompts, if the user gives none; "" where none takes part.
         clip_name: Name of the tower.
         clip_sha256: Of the tower's file; in a weights file empty where the tower is inside.
+        guide_sha256: Of the file of the backbone that guides local features; empty where none does. Never stored.
         threshold: Score from which a pixel counts as lesion; None where none is known.
         threshold_provenance: How it was found.
         normal_scores: Rising (score, share) pairs: on normal images of the calibration at most this share of the pixels
@@ -173,6 +174,7 @@ class ModelCard(BaseModel):
     class_name: str = "object"
     clip_name: str = ""
     clip_sha256: str = ""
+    guide_sha256: str = ""
     threshold: float | None = None
     threshold_provenance: str = ""
     normal_scores: tuple[tuple[float, float], ...] = ()
@@ -222,9 +224,10 @@ class WeightsCard(ModelCard):
         return ModelCard(**(fields | {"class_name": self.class_name if class_name is None else class_name}))
 
     def to_json(self) -> str:
-        """As JSON, keys sorted, without the digest of the file."""
+        """As JSON, keys sorted, without the digests of the file and of a guide."""
         # What is not there is left out, so that the digests of files made before there was any still hold.
-        left_out = {"sha256"} | {name for name in ("context", "decision", "normal_scores") if not getattr(self, name)}
+        left_out = {"sha256", "guide_sha256"}
+        left_out |= {name for name in ("context", "decision", "normal_scores") if not getattr(self, name)}
         fields = self.model_dump(mode="json", exclude=left_out)
         if not self.spec.window:
             for name in ("window", "window_blocks"):

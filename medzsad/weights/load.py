@@ -1,5 +1,6 @@
 """Weights and their tower, made into a detector."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from medzsad.errors import ConfigError, WeightsError
 from medzsad.methods.base import Method
 from medzsad.methods.detector import Detector
 from medzsad.weights.card import WeightsCard
+from medzsad.weights.guide import check_guidable, load_guide, tell_of_guide
 from medzsad.weights.store import DEFAULT_WEIGHTS, read_weights, resolve_weights, tower_state
 from medzsad.weights.tower import load_tower
 
@@ -20,6 +22,7 @@ def load_detector(
     weights: str | Path = DEFAULT_WEIGHTS,
     *,
     clip_weights: Path | str | None = None,
+    guide_weights: Path | str | None = None,
     samples: int | None = None,
     device: torch.device | str = "cpu",
     adapt: bool = False,
@@ -29,17 +32,21 @@ def load_detector(
     Args:
         weights: Name of weights (`medzsad weights list`) or a weights file.
         clip_weights: File or open_clip name of the CLIP tower, for weights that do not bring their own.
+        guide_weights: File of DINOv2 ViT-B/14 with registers, which then guides the features ("Crane+"); None for none.
         samples: Prompt samples per image; None takes the number stored with the weights.
         device: Where it runs.
         adapt: Whether prompts adapt to the scan that they score, as those of the PILOT-style method can.
 
     Raises:
-        ConfigError: `samples` is impossible, the weights bring the tower that is named, or they cannot adapt.
-        WeightsError: The weights or the tower are missing, damaged or do not fit each other.
+        ConfigError: `samples` is impossible, the weights bring the tower that is named, or they take no guide or
+            cannot adapt.
+        WeightsError: The weights, the tower or the guide are missing, damaged or do not fit each other.
     """
     found = read_weights(resolve_weights(weights))
     card = found.card
     _check_samples(samples, bool(found.model.draw_shapes(1)), card)
+    if guide_weights is not None:
+        check_guidable(found.method, card)
     if card.clip_config:
         if clip_weights is not None:
             raise ConfigError(f"The weights {card.name} bring their own CLIP tower; leave out clip_weights.")
@@ -50,6 +57,11 @@ def load_detector(
         check_fit(tower, found.model.tower_widths, card)
         _compare_towers(card, sha256)
         card = card.model_copy(update={"clip_sha256": sha256})
+    tell_of_guide(card, guided=guide_weights is not None)
+    if guide_weights is not None:
+        backbone, sha256 = load_guide(guide_weights, card.spec.image_size)
+        tower = dataclasses.replace(tower, backbone=backbone)
+        card = card.model_copy(update={"guide_sha256": sha256})
     card = card.model_copy(update={"samples": samples or card.samples})
     if adapt:
         card = _adapting(card, found.method)

@@ -40,6 +40,7 @@ class Release:
         sha256: Of the downloaded file; empty where not known.
         clip: Name of the tower that prompts need.
         trained_on: Data that the prompts were trained on.
+        guide: Second backbone that they were learned beside; empty where there was none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Release:
     sha256: str = ""
     clip: str = ""
     trained_on: str = ""
+    guide: str = ""
 
     @property
     def status(self) -> str:

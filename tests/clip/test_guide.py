@@ -7,7 +7,7 @@ import torch
 
 from medzsad.clip.guide import Guide, resized
 from medzsad.clip.tower import Tower
-from medzsad.errors import ConfigError, ScoringError
+from medzsad.errors import ConfigError
 from tests import tiny
 from tests.methods import worded
 
@@ -61,9 +61,12 @@ def test_the_mean_of_an_image_or_of_its_batch_says_what_is_alike() -> None:
     assert (Guide(features, threshold=1.08).weights() - alone).abs().max() > 1e-3
 
 
-def test_a_guide_that_sees_no_difference_is_refused() -> None:
-    with pytest.raises(ScoringError, match="nearly the same everywhere"):
-        Guide(torch.ones(1, 6, 3, 3)).weights()
+def test_a_place_of_an_image_without_any_difference_sees_itself_whatever_stands_beside() -> None:
+    features = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(3))
+    features[1] = 1
+    weights = Guide(features).weights()
+    assert torch.equal(weights[1], torch.eye(9))
+    torch.testing.assert_close(weights[0], Guide(features[:1]).weights()[0])
 
 
 def test_a_tower_without_local_attention_takes_no_guide() -> None:

@@ -82,3 +82,12 @@ def test_each_benchmark_that_cannot_be_judged_is_named_with_the_reason() -> None
     assert told[1] == "own: no values are published that medzsad knows of."
     cops = evaluation(plain).model_copy(update={"model": MODEL.model_copy(update={"method": "cops"})})
     assert "none is of cops" in incomparable_benchmarks(cops)[0]
+
+
+def test_values_of_guided_features_are_for_guided_models_alone() -> None:
+    plain = EvaluatedModel("crane", "ViT-L-14-336", "MVTec AD", "anomalyclip")
+    for model, own, other in ((plain, "Crane", "Crane+"), (replace(plain, guided=True), "Crane+", "Crane")):
+        rows = [row for row in published_rows("head_ct", {}, model) if row.method in {own, other}]
+        assert {row.method for row in rows} == {own, other}
+        assert all(("guided features" in row.not_comparable) == (row.method == other) for row in rows)
+    assert any(not row.not_comparable for row in published_rows("head_ct", {}, plain) if row.method == "Crane")
