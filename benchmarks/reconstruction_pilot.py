@@ -211,7 +211,7 @@ def claims() -> list[Claim]:
             "A pool of 4 prompts beats 1 where all defects have a common direction",
             {f"common: {name}": words for name, words in pool.items()},
         ),
-        Claim("Prompts specialize in objects", {"agreement": "NMI"}, "half"),
+        Claim("Prompts specialize in objects: NMI above 0.5", {"agreement": "NMI"}, "half"),
         Claim(
             "Residual query and balance beat the raw query",
             {"by object: pool": "residual", "by object: raw query": "raw"},
