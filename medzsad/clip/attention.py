@@ -1,5 +1,7 @@
 """Attention of CLIP's blocks without the detours of `nn.MultiheadAttention`."""
 
+from functools import lru_cache
+
 import open_clip
 import torch
 from torch import Tensor, nn
@@ -83,8 +85,11 @@ class FusedAttention(nn.Module):
         return result
 
 
+@lru_cache(maxsize=4)
 def window_mask(grid: tuple[int, int], window: int) -> Tensor:
     """(1 + N, 1 + N) bool, whether a token (row) sees a token (column) where patches see their neighbors only.
+
+    It is the same tensor for every batch, so nobody may change it.
 
     The class token sees everything; a patch does not see the class token, which stands for the whole image (METHODS
     I, locality-aware attention).

@@ -128,12 +128,12 @@ class HumanFreeStyleObjective(ObjectPromptObjective):
 
     def __init__(self, options: HumanFreeStyleTrainOptions) -> None:
         super().__init__(options)
-        self._options = options
+        self.options: HumanFreeStyleTrainOptions = options
 
     @property
     def guidance(self) -> float:
         """As the options say."""
-        return self._options.guidance
+        return self.options.guidance
 
     def guide_loss(self, model: HumanFreeStyle, tower: Tower, features: ImageFeatures) -> Tensor:
         """How far predictions are from those of the meta-prompt: KL divergence of patches plus that of images."""
@@ -148,7 +148,7 @@ class HumanFreeStyleObjective(ObjectPromptObjective):
     @torch.no_grad()
     def after_step(self, model: HumanFreeStyle, tower: Tower, step: int) -> None:
         """Moves the meta-prompt a little towards the learned prompts."""
-        options = self._options
+        options = self.options
         if not options.refresh_steps or step % options.refresh_steps:
             return
         text = normalize(model.text_embeddings(tower), dim=-1)
@@ -156,7 +156,7 @@ class HumanFreeStyleObjective(ObjectPromptObjective):
 
     def used_with(self, stage: Stage) -> HumanFreeStyleOptions:
         """As the training's options say."""
-        return HumanFreeStyleOptions(image_from_map=self._options.image_from_map)
+        return HumanFreeStyleOptions(image_from_map=self.options.image_from_map)
 
 
 def _divergence(wanted: Tensor, logits: Tensor) -> Tensor:

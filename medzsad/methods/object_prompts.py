@@ -29,7 +29,7 @@ from medzsad.methods.prompts import (
 )
 
 # The authors' first version had no such weight but counted its one layer four times.
-_MAP_WEIGHT = 4.0
+MAP_WEIGHT = 4.0
 
 
 class ObjectPromptOptions(DeepPromptOptions):
@@ -103,13 +103,23 @@ class ObjectPrompts(WordedPromptModel):
 
         Of several layers the map is the mean, where the authors take the sum.
         """
-        text = normalize(self.text_embeddings(tower), dim=-1)
-        with torch.autocast(text.device.type, enabled=False):  # logits of a mixed-precision product are too coarse
-            layers = torch.stack([cosine_logits(patches, text) for patches in features.patches])
-            abnormal = layers.softmax(dim=-1)[..., 1:].mean(dim=0)
-            maps = class_planes(abnormal, features.grid, size, "bilinear")[:, 0]
-            score = image_logits(features.cls, text).softmax(dim=-1)[:, 1]
-        return Prediction(maps, score, None)
+        return compared(features, normalize(self.text_embeddings(tower), dim=-1), size)
+
+
+def compared(features: ImageFeatures, text: Tensor, size: tuple[int, int]) -> Prediction:
+    """Scores of images whose patches and class tokens are compared with texts; the map is the mean over layers.
+
+    Args:
+        features: Of (b) images.
+        text: Unit text features, (2, D) or one pair per image (b, 2, D).
+        size: (H, W) of the map.
+    """
+    with torch.autocast(text.device.type, enabled=False):  # logits of a mixed-precision product are too coarse
+        layers = torch.stack([cosine_logits(patches, text) for patches in features.patches])
+        abnormal = layers.softmax(dim=-1)[..., 1:].mean(dim=0)
+        maps = class_planes(abnormal, features.grid, size, "bilinear")[:, 0]
+        score = image_logits(features.cls, text).softmax(dim=-1)[:, 1]
+    return Prediction(maps, score, None)
 
 
 def shared_stage(*more: str) -> Stage:
@@ -133,7 +143,7 @@ def shared_losses(features: ImageFeatures, text: Tensor, truth: Truth) -> dict[s
         map_losses(cosine_logits(patches[known], own), features.grid, truth.masks[known].float(), "bilinear")
         for patches in features.patches
     ]
-    focal, abnormal, normal = (_MAP_WEIGHT * torch.stack(part).sum() for part in zip(*layers, strict=True))
+    focal, abnormal, normal = (MAP_WEIGHT * torch.stack(part).sum() for part in zip(*layers, strict=True))
     return {
         "image": cross_entropy(image_logits(features.cls, text), truth.labels),
         "focal": focal,

@@ -57,12 +57,18 @@ def score_options(config: RunConfig) -> dict[str, Any]:
 
     The weights are told by their digests, not by their names.
     """
-    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY | _NOT_OF_SCORES))
+    return _options(config, _NOT_IN_KEY | _NOT_OF_SCORES)
 
 
 def result_options(config: RunConfig) -> dict[str, Any]:
     """The options that change a case's files, as plain JSON values; part of the key under which a case is done."""
-    return config.model_dump(mode="json", exclude=set(_NOT_IN_KEY))
+    return _options(config, _NOT_IN_KEY)
+
+
+def _options(config: RunConfig, left_out: frozenset[str]) -> dict[str, Any]:
+    # Unless it is asked for, adaptation is not told: cases and calibrations from before there was any still hold.
+    idle = frozenset() if config.adapt else frozenset({"adapt"})
+    return config.model_dump(mode="json", exclude=set(left_out | idle))
 
 
 def content_digest(candidate: Candidate) -> str:

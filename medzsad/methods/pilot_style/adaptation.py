@@ -12,12 +12,12 @@ from torch.nn.functional import cross_entropy
 from medzsad.clip.vision import ImageFeatures
 from medzsad.methods.base import Options
 from medzsad.methods.losses import pixel_dice_loss, pixel_focal_loss
+from medzsad.methods.object_prompts import MAP_WEIGHT
 from medzsad.methods.prompts import cosine_logits, image_logits
 
 _TOP_SHARE = 0.05
 # A patch is sure from these probabilities on; an image from these of its most abnormal patches.
 _SURE_ABNORMAL, _SURE_NORMAL, _IMAGE_NORMAL = 0.75, 0.25, 0.35
-_MAP_WEIGHT = 4.0
 _PULL = 0.1
 
 
@@ -146,7 +146,7 @@ class Adaptation:
         for patches in image.patches:
             # The sure patches as the pixels of a picture of one row.
             planes = cosine_logits(patches, texts.fused)[0, sure].softmax(dim=-1).T[None, :, None]
-            loss = loss + _MAP_WEIGHT * _pixel_loss(planes, found.patches[:, None, sure])
+            loss = loss + MAP_WEIGHT * _pixel_loss(planes, found.patches[:, None, sure])
         return loss
 
     def undo(self) -> int:

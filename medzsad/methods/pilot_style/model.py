@@ -16,8 +16,7 @@ from torch.nn.functional import normalize
 from medzsad.clip.tower import Tower
 from medzsad.clip.vision import ImageFeatures
 from medzsad.methods.base import Draws, Prediction
-from medzsad.methods.maps import class_planes
-from medzsad.methods.object_prompts import shared_losses, shared_stage
+from medzsad.methods.object_prompts import compared, shared_losses, shared_stage
 from medzsad.methods.objective import Stage, Truth
 from medzsad.methods.phrases import phrase_features
 from medzsad.methods.pilot_style.adaptation import Adaptation, AdaptationOptions
@@ -27,10 +26,8 @@ from medzsad.methods.prompts import (
     NORMAL_WORDS,
     DeepPromptOptions,
     WordedPromptModel,
-    cosine_logits,
     encode_prompts,
     fresh_tokens,
-    image_logits,
     worded,
 )
 
@@ -203,7 +200,7 @@ class PilotStyle(WordedPromptModel):
         left, and then changes them: scores depend on the order of images.
         """
         if not options.adapt:
-            return self._scores(features, self.texts(tower, features.cls, options).fused, size)
+            return compared(features, self.texts(tower, features.cls, options).fused, size)
         if self._adaptation is None:
             self._adaptation = Adaptation([self.normal, self.abnormal, self.keys], options)
         found = []
@@ -213,17 +210,10 @@ class PilotStyle(WordedPromptModel):
                 tuple(layer[number : number + 1] for layer in features.patches),
                 features.grid,
             )
-            found.append(self._scores(one, self.texts(tower, one.cls, options).fused, size))
+            found.append(compared(one, self.texts(tower, one.cls, options).fused, size))
             self._adaptation.step(one, lambda image: self.texts(tower, image.cls, options))
         maps, scores = torch.cat([one.score_map for one in found]), torch.cat([one.image_score for one in found])
         return Prediction(maps, scores, None)
-
-    def _scores(self, features: ImageFeatures, text: Tensor, size: tuple[int, int]) -> Prediction:
-        with torch.autocast(text.device.type, enabled=False):  # logits of a mixed-precision product are too coarse
-            layers = torch.stack([cosine_logits(patches, text) for patches in features.patches])
-            maps = class_planes(layers.softmax(dim=-1)[..., 1:].mean(dim=0), features.grid, size, "bilinear")[:, 0]
-            score = image_logits(features.cls, text).softmax(dim=-1)[:, 1]
-        return Prediction(maps, score, None)
 
     def reset(self) -> int:
         """The number of images that the prompts have adapted to, which are forgotten."""
