@@ -58,8 +58,9 @@ class TowerSpec:
             self.attention == "plain" or self.window % 2 == 0 or min(self.window, self.window_blocks) < 1
         ):
             raise ConfigError(
-                f"A window is an odd number of patches of a second stream, over one block or more; got {self.window} "
-                f"over {self.window_blocks} blocks with {self.attention} attention. 0 lets patches see everything."
+                "A window is an odd number of patches, over one block or more, of a tower with a second stream, which "
+                f"the embedded tower lacks; got {self.window} over {self.window_blocks} blocks with {self.attention} "
+                "attention. Leave window out, or set it to 0, and patches see everything."
             )
         for field, value, allowed in (
             ("activation", self.activation, get_args(Activation)),
